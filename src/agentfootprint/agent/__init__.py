@@ -1,0 +1,1 @@
+"""The agent: the loop of model and tools as a flow."""

@@ -1,0 +1,1 @@
+"""The engine: flows, steps and their journal."""

@@ -1,0 +1,87 @@
+"""The port to what outlives a turn: entries of an identity, newest first, forgettable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from ..identity import MemoryIdentity
+
+__all__ = ["MemoryEntry", "MemoryStore", "Page"]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEntry:
+    """One remembered thing.
+
+    `value` is JSON. `created` is seconds since the epoch; None lets the store set it at `put`.
+    `expires` (seconds since the epoch) makes the entry read as absent from then on. `version` is
+    set by the store and changes with every write.
+    """
+
+    id: str
+    value: Any
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    created: float | None = None
+    expires: float | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entries and the cursor of the next page; None when there is none."""
+
+    entries: tuple[MemoryEntry, ...]
+    cursor: str | None = None
+
+
+@runtime_checkable
+class MemoryStore(Protocol):
+    """Entries per identity. Every adapter passes `agentfootprint.testing.memory_store`.
+
+    The identity is exact: an entry of `(acme, alice, t-1)` is not seen by `(acme, alice)`. An absent
+    tenant is a namespace of its own. Ids are strings under the rules of an identity's part.
+    """
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is stored outlives this process."""
+        ...
+
+    async def put(
+        self, identity: MemoryIdentity, entry: MemoryEntry, *, expected: str | None = None
+    ) -> MemoryEntry | None:
+        """Writes an entry, replacing one with the same id, and returns it as stored.
+
+        With `expected` it writes only if the stored version is that one (`""`: only if there is no
+        entry), and returns None if it is not.
+        """
+        ...
+
+    async def put_many(
+        self, identity: MemoryIdentity, entries: Sequence[MemoryEntry]
+    ) -> Sequence[MemoryEntry]:
+        """Writes all entries or none; later entries of the sequence count as newer."""
+        ...
+
+    async def get(self, identity: MemoryIdentity, entry_id: str) -> MemoryEntry | None: ...
+
+    async def list(self, identity: MemoryIdentity, *, limit: int = 50, cursor: str | None = None) -> Page:
+        """Newest first: by `created`, and among equals the later written first.
+
+        Paging is stable: what is written while paging neither repeats nor hides entries that were
+        there at the first page.
+        """
+        ...
+
+    async def delete(self, identity: MemoryIdentity, entry_id: str) -> bool:
+        """Deletes one entry; whether there was one."""
+        ...
+
+    async def forget(self, identity: MemoryIdentity, *, descendants: bool = False) -> int:
+        """Deletes every entry of exactly this identity and, with `descendants`, of every identity
+        below it (`("acme", "alice")` reaches all of alice's conversations). Returns how many."""
+        ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,1 @@
+"""Recorders: whatever watches runs."""

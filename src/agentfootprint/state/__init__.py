@@ -1,0 +1,1 @@
+"""Small records that instances share."""

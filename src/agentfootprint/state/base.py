@@ -1,0 +1,103 @@
+"""The port to small records that instances share: compare-and-set, counters, logs, all with TTL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from ..errors import ConfigurationError
+from ..identity import MemoryIdentity, namespace
+
+__all__ = ["JSON", "LogRecord", "Record", "StateKey", "StateStore"]
+
+JSON: TypeAlias = Any
+"""None, bool, int, float, str, and lists and string-keyed dicts of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateKey:
+    """Names one record: whose it is, what kind, which one. `identity=None` is the operator's own.
+
+    `encoded` is one injective printable-ASCII string for adapters to use as their key.
+    """
+
+    identity: MemoryIdentity | None
+    kind: str
+    name: str
+
+    def __post_init__(self) -> None:
+        # Kind and name obey the rules of an identity's parts: refused, never cut.
+        MemoryIdentity(self.kind, self.name)
+        if not self.kind:
+            raise ConfigurationError("a StateKey needs a kind, such as 'conversation'")
+
+    @property
+    def encoded(self) -> str:
+        kind_and_name = namespace(MemoryIdentity(self.kind, self.name)).removesuffix("/~")
+        return f"{namespace(self.identity)}|{kind_and_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored value and the token of its version. Tokens are never reused, not even after a delete."""
+
+    value: JSON
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One entry of a log. `sequence` grows by at least 1 with every append to the same key."""
+
+    sequence: int
+    value: JSON
+
+
+@runtime_checkable
+class StateStore(Protocol):
+    """Small records shared by instances. Every adapter passes `agentfootprint.testing.state_store`.
+
+    Rules for all methods: values are JSON and come back equal and unshared (changing what was
+    returned changes nothing stored). `ttl` is in seconds; an expired record reads as absent, whether
+    or not it was collected already; None keeps it. A record, a counter and a log may share a key
+    without touching each other; `delete` removes all three.
+    """
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is stored outlives this process."""
+        ...
+
+    async def get(self, key: StateKey) -> Record | None: ...
+
+    async def compare_and_set(
+        self, key: StateKey, expected: str | None, value: JSON, *, ttl: float | None = None
+    ) -> Record | None:
+        """Writes only if the record's version is `expected` (None: only if absent). None if it was not."""
+        ...
+
+    async def increment(
+        self, key: StateKey, by: int = 1, *, limit: int | None = None, ttl: float | None = None
+    ) -> int | None:
+        """Adds to a counter (absent counts as 0) and returns the new total; None, and nothing is
+        added, when the total would exceed `limit`. `by` may be negative. `ttl` counts from the
+        counter's first increment."""
+        ...
+
+    async def append(self, key: StateKey, value: JSON, *, ttl: float | None = None) -> int:
+        """Adds an entry to the key's log and returns its sequence. `ttl` is the entry's own."""
+        ...
+
+    async def read(self, key: StateKey, *, after: int = 0, limit: int | None = None) -> Sequence[LogRecord]:
+        """The log's entries with a sequence above `after`, oldest first."""
+        ...
+
+    async def delete(self, key: StateKey) -> None: ...
+
+    async def forget(self, identity: MemoryIdentity, *, descendants: bool = False) -> int:
+        """Deletes every record, counter and log of exactly this identity and, with `descendants`,
+        of every identity below it. Returns how many keys were deleted."""
+        ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,1 @@
+"""Kits and doubles for tests of agents, tools and adapters."""
