@@ -7,12 +7,13 @@
     │   └── FlowInvalid               a chart with a missing, unreachable or doubled step
     ├── InputInvalid                  a run was asked for something it cannot start with
     ├── IdentityRequired              a run without a tenant on a store that outlives the process
-    ├── RunError                      a run could not go on; carries .footprint and .checkpoint
+    ├── RunError                      a run could not go on; like all that a run raises it carries .footprint
     │   ├── StepFailed                a step's own code raised; the cause is __cause__
     │   ├── JoinConflict              two branches wrote one key that has no reducer
     │   ├── DeadlineExceeded          the run's time was over
     │   ├── OutputInvalid             the answer does not fit output=
-    │   └── MutatedInPlace            development mode: a written value was changed afterwards
+    │   ├── MutatedInPlace            development mode: a written value was changed afterwards
+    │   └── RecordedFailure           an effect failed when it was recorded, and so again now
     ├── ReplayError
     │   ├── ReplayDiverged            a replayed step did something else than recorded
     │   └── ReplayRefused             the record is redacted or cut, or asks for a live effect
@@ -54,9 +55,16 @@ if TYPE_CHECKING:
 
 
 class AgentFootprintError(Exception):
-    """Root of every error of this library."""
+    """Root of every error of this library.
+
+    An error that a run raised carries `footprint`, everything that happened up to it, and, where the
+    run can go on, `checkpoint`: `await agent.resume(error.checkpoint)` continues from the last step
+    that finished.
+    """
 
     code: ClassVar[str] = "agentfootprint"
+    footprint: Footprint | None = None
+    checkpoint: Checkpoint | None = None
 
 
 class ConfigurationError(AgentFootprintError):
@@ -100,15 +108,9 @@ class IdentityRequired(AgentFootprintError):
 
 
 class RunError(AgentFootprintError):
-    """A run could not go on.
-
-    `footprint` is everything that happened up to here. `checkpoint`, where there is one, continues
-    the run from the last step that finished: `await agent.resume(error.checkpoint)`.
-    """
+    """A run could not go on."""
 
     code = "run_failed"
-    footprint: Footprint | None = None
-    checkpoint: Checkpoint | None = None
 
 
 class StepFailed(RunError):
@@ -139,6 +141,12 @@ class MutatedInPlace(RunError):
     """A value was changed after it was written (checked in development mode only)."""
 
     code = "mutated_in_place"
+
+
+class RecordedFailure(RunError):
+    """An effect failed when it was recorded, and so again when the record answers for it."""
+
+    code = "recorded_failure"
 
 
 class ReplayError(AgentFootprintError):

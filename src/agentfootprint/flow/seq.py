@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeVar, overload
 
 __all__ = ["Seq"]
@@ -57,8 +58,7 @@ class Seq(Sequence[T_co]):
     def __getitem__(self, index: slice) -> tuple[T_co, ...]: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            start, stop, step = index.indices(self._size)
-            return tuple(self._items[start:stop:step] if step > 0 else self[:][index])
+            return tuple(self._items[: self._size][index])
         if index < 0:
             index += self._size
         if not 0 <= index < self._size:
@@ -66,10 +66,7 @@ class Seq(Sequence[T_co]):
         return self._items[index]
 
     def __iter__(self) -> Iterator[T_co]:
-        items, size = self._items, self._size
-        if len(items) == size:
-            return iter(items[:])
-        return iter(items[:size])
+        return islice(self._items, self._size)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Seq):

@@ -1,0 +1,342 @@
+"""A flow: a chart of named steps, built with decorators, checked before its first run."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from ..errors import FlowInvalid
+from .codec import digest
+from .journal import Label
+from .seq import Seq
+
+if TYPE_CHECKING:
+    from .run import Run
+
+__all__ = ["Chart", "Flow", "Node", "Reduce"]
+
+S = TypeVar("S")
+F = TypeVar("F", bound=Callable[..., Any])
+
+NodeKind = Literal["step", "decide", "fork", "map", "sub"]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """How the values that several branches wrote to one key become one: `fn(left, right)`, folded in
+    the order of declaration. Written as `Annotated[int, Reduce(operator.add)]` on the state class."""
+
+    fn: Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One step of a chart. `to` are the names it may lead to; empty means the frame ends here."""
+
+    name: str
+    kind: NodeKind
+    fn: Callable[..., Any]
+    is_async: bool
+    to: tuple[str, ...]
+    doc: str
+    branches: tuple[str, ...] = ()
+    optional: frozenset[str] = frozenset()
+    over: str | None = None
+    limit: int | None = None
+    child: Flow[Any] | None = None
+    outputs: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A flow as the interpreter wants it: checked, with what follows from its shape worked out.
+
+    `rejoin` maps a decision to the step where its ways meet again (its immediate post-dominator),
+    None where they meet only at the end. `inline` names the branches that never wait, so that no
+    task is needed for them.
+    """
+
+    start: str
+    nodes: Mapping[str, Node]
+    rejoin: Mapping[str, str | None]
+    inline: frozenset[str]
+    types: Mapping[str, Any]
+    reducers: Mapping[str, Callable[[Any, Any], Any]]
+    labels: Mapping[str, frozenset[Label]]
+    hash: str
+
+
+class Flow(Generic[S]):
+    """A chart of steps over a typed state.
+
+    The first step declared is where runs begin. A step's `to` names what follows; without it the
+    flow (or the branch) ends there.
+
+    Args:
+        name: shown in records and pictures.
+        state: a class whose annotations declare the keys: a TypedDict or a dataclass. Declared keys
+            are decoded by their types when a run is loaded, may carry `Reduce(...)` and `Label(...)`
+            in `Annotated`, and other keys are refused. Without it any key goes.
+    """
+
+    def __init__(self, name: str, *, state: type[S] | None = None, doc: str = "") -> None:
+        if not _NAME.fullmatch(name):
+            raise FlowInvalid(f"flow name {name!r}: use letters, digits, '_', '-', '.'")
+        self.name = name
+        self.doc = doc
+        self.state_type = state
+        self._nodes: dict[str, Node] = {}
+        self._chart: Chart | None = None
+
+    # ── building ────────────────────────────────────────────────────────────────────────────────
+
+    def step(self, fn: F | None = None, /, *, to: str | None = None, name: str | None = None) -> Any:
+        """A step: `async def` or `def` over one `Step`."""
+
+        def add(function: F) -> F:
+            self._add(function, "step", name, (to,) if to else ())
+            return function
+
+        return add(fn) if fn is not None else add
+
+    def decide(self, *, to: Mapping[str, str] | Sequence[str], name: str | None = None) -> Callable[[F], F]:
+        """A decision: returns one of the keys of `to` (or of its names), as a string or from
+        `decide(...)`, which records the evidence."""
+        targets = dict(to) if isinstance(to, Mapping) else {target: target for target in to}
+
+        def add(function: F) -> F:
+            self._add(function, "decide", name, tuple(targets.values()), outputs=targets)
+            return function
+
+        return add
+
+    def fork(
+        self,
+        *,
+        branches: Sequence[str],
+        to: str | None = None,
+        optional: Sequence[str] = (),
+        name: str | None = None,
+    ) -> Callable[[F], F]:
+        """Branches that run side by side on views of their own and join in the order declared.
+
+        The function may return the names of the branches to run (a choice, recorded as evidence);
+        None runs all. A branch that fails fails the join, unless it is named in `optional`.
+        """
+
+        def add(function: F) -> F:
+            self._add(
+                function,
+                "fork",
+                name,
+                (to,) if to else (),
+                branches=tuple(branches),
+                optional=frozenset(optional),
+            )
+            return function
+
+        return add
+
+    def map(
+        self, *, over: str, to: str | None = None, limit: int | None = None, name: str | None = None
+    ) -> Callable[[F], F]:
+        """One step per item of the key `over`, at most `limit` at a time, joined in the items' order.
+
+        The function takes the step and the item."""
+
+        def add(function: F) -> F:
+            if limit is not None and limit < 1:
+                raise FlowInvalid(f"{function.__name__}: limit must be at least 1, not {limit}")
+            self._add(function, "map", name, (to,) if to else (), over=over, limit=limit)
+            return function
+
+        return add
+
+    def sub(
+        self,
+        name: str,
+        child: Flow[Any],
+        *,
+        input: Callable[[Any], Any],  # noqa: A002 - the word the other end uses
+        outputs: Mapping[str, str],
+        to: str | None = None,
+    ) -> None:
+        """Another flow as one step: `input(step)` makes its input, `outputs` maps keys of its final
+        state to keys of this one."""
+        self._add(input, "sub", name, (to,) if to else (), child=child, outputs=dict(outputs))
+
+    def _add(
+        self, fn: Callable[..., Any], kind: NodeKind, name: str | None, to: tuple[str, ...], **more: Any
+    ) -> None:
+        name = name or fn.__name__
+        if self._chart is not None:
+            raise FlowInvalid(f"flow {self.name!r} has run: step {name!r} comes too late")
+        if not _NAME.fullmatch(name):
+            raise FlowInvalid(f"step name {name!r}: use letters, digits, '_', '-', '.'")
+        if name == "input":
+            raise FlowInvalid("'input' is the name of the record a run begins with: take another")
+        if name in self._nodes:
+            raise FlowInvalid(f"flow {self.name!r} has two steps named {name!r}")
+        doc = (inspect.getdoc(fn) or "").strip().split("\n\n")[0].replace("\n", " ")
+        is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
+            getattr(fn, "__call__", None)  # noqa: B004 - a callable object's own method
+        )
+        self._nodes[name] = Node(name, kind, fn, is_async, to, doc, **more)
+
+    # ── running ─────────────────────────────────────────────────────────────────────────────────
+
+    async def start(self, input: Any = None, **options: Any) -> Run:  # noqa: A002
+        """Runs the flow to its end, or to where it pauses. Options: see `Run`."""
+        from .run import Run
+
+        run = Run(self, **options)
+        run.begin(input)
+        await run.go()
+        return run
+
+    async def resume(
+        self, snapshot: Mapping[str, Any], *, answers: Mapping[str, Any] | None = None, **options: Any
+    ) -> Run:
+        """Goes on from `run.snapshot()`, also in another process.
+
+        Raises:
+            ResumeRefused: a kind of it says what does not fit.
+        """
+        from .snapshot import restore
+
+        run = restore(self, snapshot, answers=answers, **options)
+        await run.go()
+        return run
+
+    # ── the checked chart ───────────────────────────────────────────────────────────────────────
+
+    @property
+    def chart(self) -> Chart:
+        if self._chart is None:
+            self._chart = _compile(self)
+        return self._chart
+
+    def __repr__(self) -> str:
+        return f"<Flow {self.name}: {len(self._nodes)} steps>"
+
+
+def _compile(flow: Flow[Any]) -> Chart:
+    nodes = flow._nodes
+    if not nodes:
+        raise FlowInvalid(f"flow {flow.name!r} has no steps")
+    start = next(iter(nodes))
+    leads: dict[str, tuple[str, ...]] = {}
+    for node in nodes.values():
+        for target in (*node.to, *node.branches):
+            if target not in nodes:
+                known = ", ".join(nodes)
+                raise FlowInvalid(f"step {node.name!r} leads to {target!r}, which is not there: {known}")
+        unknown = node.optional - set(node.branches)
+        if unknown:
+            raise FlowInvalid(f"fork {node.name!r}: optional {sorted(unknown)} are not its branches")
+        leads[node.name] = node.to
+    reached: set[str] = set()
+    todo = [start]
+    while todo:
+        name = todo.pop()
+        if name not in reached:
+            reached.add(name)
+            todo += nodes[name].to + nodes[name].branches
+    if lost := [name for name in nodes if name not in reached]:
+        raise FlowInvalid(f"flow {flow.name!r}: no way leads to {', '.join(lost)}")
+    types, reducers, labels = _declared(flow.state_type)
+    if flow.state_type is not None:
+        for node in nodes.values():
+            if node.over is not None and node.over not in types:
+                raise FlowInvalid(
+                    f"map {node.name!r} goes over {node.over!r}, which the state does not declare"
+                )
+    return Chart(
+        start,
+        dict(nodes),
+        _post_dominators(flow.name, leads),
+        _inline(nodes),
+        types,
+        reducers,
+        labels,
+        digest(
+            [
+                [n.name, n.kind, n.to, n.branches, n.over, n.child.chart.hash if n.child else None]
+                for n in nodes.values()
+            ]
+        ),
+    )
+
+
+def _declared(state: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, frozenset[Label]]]:
+    types: dict[str, Any] = {}
+    reducers: dict[str, Any] = {}
+    labels: dict[str, frozenset[Label]] = {}
+    if state is None:
+        return types, reducers, labels
+    for key, hint in get_type_hints(state, include_extras=True).items():
+        extras = getattr(hint, "__metadata__", ())
+        kind = get_args(hint)[0] if extras else hint
+        types[key] = kind
+        if (get_origin(kind) or kind) is Seq:
+            reducers[key] = _extend
+        for extra in extras:
+            if isinstance(extra, Reduce):
+                reducers[key] = extra.fn
+        if marks := frozenset(extra for extra in extras if isinstance(extra, Label)):
+            labels[key] = marks
+    return types, reducers, labels
+
+
+def _extend(left: Seq[Any], right: Seq[Any]) -> Seq[Any]:
+    return left.extend(right)
+
+
+def _inline(nodes: Mapping[str, Node]) -> frozenset[str]:
+    """The steps from which everything that can follow in their frame is plain and never waits."""
+    plain = {n.name for n in nodes.values() if n.kind in ("step", "decide") and not n.is_async}
+    while True:
+        less = {name for name in plain if all(to in plain for to in nodes[name].to)}
+        if less == plain:
+            return frozenset(plain)
+        plain = less
+
+
+def _post_dominators(flow: str, leads: Mapping[str, tuple[str, ...]]) -> dict[str, str | None]:
+    """For each step, the nearest step that every way from it to the end passes; None is the end."""
+    every = frozenset(leads) | {None}
+    after: dict[str | None, frozenset[str | None]] = dict.fromkeys(leads, every)
+    after[None] = frozenset({None})
+    changed = True
+    while changed:
+        changed = False
+        for name, targets in leads.items():
+            ways = [after[target] for target in targets] or [after[None]]
+            found = frozenset.intersection(*ways) | {name}
+            if found != after[name]:
+                after[name], changed = found, True
+    out: dict[str, str | None] = {}
+    for name in leads:
+        if not _ends(name, leads):
+            raise FlowInvalid(f"flow {flow!r}: from {name!r} there is no way to the end")
+        rest = after[name] - {name}
+        # The nearest one is passed first: it is post-dominated by all the others.
+        out[name] = max(rest, key=lambda one: len(after[one]))
+    return out
+
+
+def _ends(name: str, leads: Mapping[str, tuple[str, ...]]) -> bool:
+    seen, todo = set(), [name]
+    while todo:
+        at = todo.pop()
+        if not leads[at]:
+            return True
+        if at not in seen:
+            seen.add(at)
+            todo += leads[at]
+    return False

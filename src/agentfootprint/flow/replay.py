@@ -1,0 +1,145 @@
+"""Running a record again: effects are answered from it, and every step must do what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import ReplayDiverged, ReplayRefused
+from .frame import Frame
+from .journal import UNANSWERED, StepRecord, Version
+from .rows import canonical_rows
+from .step import WITHHELD, Again, Step
+
+if TYPE_CHECKING:
+    from .chart import Flow
+    from .footprint import Footprint
+    from .run import Run
+
+__all__ = ["fork", "prepare", "replay"]
+
+
+async def replay(flow: Flow[Any], footprint: Footprint, *, deps: Any = None) -> Run:
+    """Walks the flow again without any effect; the same journal must come out.
+
+    Raises:
+        ReplayRefused: the record is redacted, or an effect has no record.
+        ReplayDiverged: a step did something else than recorded; the message names it.
+    """
+    run = _again(flow, footprint, deps)
+    await run.go()
+    old, new = canonical_rows(footprint.steps), canonical_rows(run.journal)
+    if old != new:
+        raise ReplayDiverged(_difference(footprint.steps, run.journal))
+    return run
+
+
+async def fork(
+    flow: Flow[Any],
+    footprint: Footprint,
+    *,
+    at: str,
+    set: Mapping[str, Any],  # noqa: A002 - what the caller changes
+    deps: Any = None,
+    effects: Literal["recorded", "live"] = "recorded",
+) -> Run:
+    """Walks the flow as recorded up to the step `at`, changes state there, and goes on.
+
+    After the change a call that was recorded with the same arguments is answered from the record;
+    others are refused, or done for real with `effects="live"`.
+    """
+    target = footprint.step(at)
+    if ("[" in target.id or "." in target.path) and target.path:
+        raise ReplayRefused(
+            f"step {at!r} runs beside others (a fork or a map): fork at a step of the run itself, "
+            "or at the fork as a whole"
+        )
+    run = _again(flow, footprint, deps)
+    run.effects = effects
+    run.patch = (target.id, dict(set))
+    await run.go()
+    return run
+
+
+def _again(flow: Flow[Any], footprint: Footprint, deps: Any) -> Run:
+    from .run import Run
+
+    if footprint.flow_hash != flow.chart.hash:
+        raise ReplayRefused(
+            f"the record is of flow {footprint.flow!r} in another shape than {flow.name!r} has now"
+        )
+    if footprint.redacted:
+        raise ReplayRefused("the record was redacted when it was written: only the original can be run again")
+    steps = {step.id: step for step in footprint.steps}
+    given = steps.get("input#0")
+    if given is None:
+        raise ReplayRefused("the record does not begin with its input: it was cut")
+    values = {version.key: version.value for version in given.writes}
+    if any(value is WITHHELD for value in values.values()):
+        raise ReplayRefused("the record's input was redacted")
+    run = Run(flow, deps=deps, state={k: v for k, v in values.items() if k != "input"})
+    run.source = steps
+    run.effects = "recorded"
+    run.begin(values.get("input"))
+    return run
+
+
+def prepare(run: Run, frame: Frame, step: Step[Any]) -> None:
+    """Gives a step that is about to run what the record knows of it, and applies the change of a fork."""
+    assert run.source is not None
+    recorded = run.source.get(step.id)
+    if run.patch is not None and run.patch[0] == step.id:
+        _apply(run, frame, step, run.patch[1])
+    calls = [call for call in recorded.calls if call.end is not None] if recorded is not None else []
+    step._again = Again(calls, strict=True)
+    if recorded is not None:
+        for record in recorded.asks:
+            if record.answer is not UNANSWERED:
+                run._answers[record.ask.id] = record.answer
+
+
+def _apply(run: Run, frame: Frame, step: Step[Any], changes: Mapping[str, Any]) -> None:
+    """Writes a fork's changes as a step of their own, so that the evidence names them."""
+    run.patched = True
+    journal = run.journal
+    patch: Step[Any] = Step(run, frame, step.number, "changed", 0, step.because, step.start)
+    journal[-1] = patch
+    for key, value in changes.items():
+        patch.set(key, value)
+    patch.writes = tuple(patch.writes)  # type: ignore[assignment]
+    patch.reads = ()  # type: ignore[assignment]
+    patch.status, patch.end = "done", patch.start
+    patch._run = patch._frame = None
+    step.number = len(journal)
+    journal.append(step)
+
+
+def _difference(old: list[StepRecord], new: list[StepRecord]) -> str:
+    """Names the first step, in the order of the record, that is not the same."""
+    again = {step.id: step for step in new}
+    for step in old:
+        other = again.get(step.id)
+        if other is None:
+            return f"step {step.id!r} was recorded and did not run again"
+        mine, theirs = _gist(old, step), _gist(new, other)
+        for what in mine:
+            if mine[what] != theirs[what]:
+                return f"step {step.id!r} did something else than recorded: its {what} differ"
+    extra = [step.id for step in new if step.id not in {one.id for one in old}]
+    return f"step {extra[0]!r} ran and was not recorded" if extra else "the records differ"
+
+
+def _gist(journal: list[StepRecord], step: StepRecord) -> dict[str, Any]:
+    from .codec import encode
+
+    def plain(version: Version) -> Any:
+        return [version.key, version.verb, encode(version.value)]
+
+    return {
+        "reads": [v.key for v in step.reads],
+        "writes": [plain(v) for v in step.writes],
+        "decision": None if step.decision is None else [step.decision.choice, step.decision.rule],
+        "calls": [[c.name, c.key, c.arguments_digest] for c in step.calls],
+        "questions": [record.ask.question for record in step.asks],
+        "events": [[e.name, encode(e.data)] for e in step.events],
+    }

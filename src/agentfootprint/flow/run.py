@@ -1,0 +1,557 @@
+"""The interpreter: one loop that walks frames, fresh or resumed, live or replayed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from ..errors import (
+    AgentFootprintError,
+    DeadlineExceeded,
+    FlowInvalid,
+    JoinConflict,
+    StepFailed,
+)
+from .chart import Chart, Flow, Node
+from .footprint import Footprint
+from .frame import Frame
+from .guard import Guard, development
+from .journal import UNANSWERED, Ask, AskRecord, Decision, StepRecord, Version
+from .step import Again, Pause, Step
+
+__all__ = ["Run", "RunStatus", "Tell"]
+
+RunStatus = Literal["running", "done", "paused", "stopped", "failed", "cancelled"]
+
+Tell = Callable[[str, Step[Any], Any], None]
+"""Hears the walk as it happens: ("open" | "close" | "call" | "called" | "emit" | "live", step, what)."""
+
+
+class Run:
+    """One walk over a flow, and everything it recorded.
+
+    Args:
+        flow: the chart to walk.
+        deps: handed to the steps as `step.deps`, never recorded.
+        timeout: seconds for the whole run; reaching it raises `DeadlineExceeded`.
+        tell: hears the walk as it happens. It must not raise.
+        stop_after: stop at the step boundary after this many steps (status "stopped").
+        answers: answers to questions, by their ids, given the moment they are asked.
+        state: initial values of keys, besides `input`.
+        run_id: a name of its own; made up when None.
+    """
+
+    def __init__(
+        self,
+        flow: Flow[Any],
+        *,
+        deps: Any = None,
+        timeout: float | None = None,
+        tell: Tell | None = None,
+        stop_after: int | None = None,
+        answers: Mapping[str, Any] | None = None,
+        state: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+    ) -> None:
+        chart = flow.chart
+        self.flow = flow
+        self.id = run_id or f"{time.time_ns():x}-{os.urandom(5).hex()}"
+        self.deps = deps
+        self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.tell = tell
+        self.status: RunStatus = "running"
+        self.journal: list[StepRecord] = []
+        self.root = Frame(chart, "", flow.name, chart.start, {}, None)
+        self.started = time.time()
+        self.ended: float | None = None
+        self.guard = Guard() if development() else None
+        self.redacted = False
+        # A replay: what was recorded, by step id; what happens to effects that were not.
+        self.source: Mapping[str, StepRecord] | None = None
+        self.effects: Literal["recorded", "live"] = "live"
+        self.patch: tuple[str, Mapping[str, Any]] | None = None
+        self.patched = False
+        self._initial = dict(state or {})
+        self._answers = dict(answers or {})
+        self._left = stop_after
+        self._halting = False
+
+    # ── the outside ─────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def replaying(self) -> bool:
+        return self.source is not None
+
+    @property
+    def footprint(self) -> Footprint:
+        """What happened so far, to be read and asked."""
+        return Footprint(
+            self.journal,
+            flow=self.flow.name,
+            flow_hash=self.root.chart.hash,
+            run_id=self.id,
+            started=self.started,
+            status=self.status,
+            run=self,
+            redacted=self.redacted,
+        )
+
+    @property
+    def asks(self) -> list[AskRecord]:
+        """The open questions, in the order of the steps that ask."""
+        return [
+            record
+            for frame in _frames(self.root)
+            if frame.open is not None and not frame.children
+            for record in frame.open.asks
+            if record.answer is UNANSWERED
+        ]
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of a key where the run stands now."""
+        version = self.root.state.get(key)
+        if version is None:
+            raise KeyError(f"nothing has written {key!r}; there is: {', '.join(self.root.state)}")
+        return version.value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        version = self.root.state.get(key)
+        return default if version is None else version.value
+
+    def halt(self) -> None:
+        """Stops the run at the next step boundary; steps that are running finish first."""
+        self._halting = True
+
+    def snapshot(self) -> dict[str, Any]:
+        """The run as JSON data, to go on with `flow.resume(...)`; only while nothing is running."""
+        from .snapshot import snapshot
+
+        return snapshot(self)
+
+    # ── the walk ────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, value: Any) -> None:
+        """Records the input and the initial state as the run's first step."""
+        self._record_input(self.root, {"input": value, **self._initial}, (), None)
+
+    async def go(self) -> None:
+        """Walks until the end, a pause, a stop, or an error.
+
+        Raises:
+            StepFailed: a step raised; errors of this library are raised as they are. Either carries
+                `footprint`.
+        """
+        self.status = "running"
+        self._halting = False
+        for frame in _frames(self.root):
+            if frame.open is not None:
+                self._reopen(frame, frame.open)
+        try:
+            finished = await self._drive(self.root)
+        except asyncio.CancelledError:
+            self._ended("cancelled")
+            raise
+        except BaseException as error:
+            self._ended("failed")
+            if isinstance(error, AgentFootprintError):
+                error.footprint = self.footprint
+            raise
+        self._ended("done" if finished else "stopped" if self._halting else "paused")
+
+    def _ended(self, status: RunStatus) -> None:
+        self.status = status
+        self.ended = time.time()
+
+    async def _drive(self, frame: Frame) -> bool:
+        """Walks one frame; whether it came to its end (else it waits where it stands)."""
+        chart = frame.chart
+        nodes = chart.nodes
+        control = frame.control
+        journal = self.journal
+        item = frame.index is not None
+        while True:
+            pc = frame.pc
+            if pc is None or pc == frame.until:
+                frame.done = True
+                return True
+            if self._halting:
+                return False
+            node = nodes[pc]
+            kind = "item" if item else node.kind
+            step = frame.open
+            now = time.time()
+            if step is None:
+                while control and control[-1][1] == pc:
+                    control.pop()
+                step = Step(
+                    self,
+                    frame,
+                    len(journal),
+                    pc,
+                    frame.visits.get(pc, 0),
+                    control[-1][0] if control else frame.because,
+                    now,
+                )
+                journal.append(step)
+                if self.source is not None:
+                    self._prepare_replay(frame, step)
+            if self.tell is not None:
+                self.tell("open", step, None)
+            following: str | None = node.to[0] if node.to else None
+            try:
+                if self.deadline is not None and time.monotonic() >= self.deadline:
+                    raise DeadlineExceeded(
+                        f"the run's time was over before step {step.id!r}: give it a longer timeout"
+                    )
+                if kind == "step":
+                    returned = node.fn(step)
+                    if node.is_async:
+                        returned = await returned
+                    if returned is not None:
+                        raise FlowInvalid(
+                            f"step {step.id!r} returned {type(returned).__name__}: "
+                            "a step returns nothing, it writes with step[key] = value"
+                        )
+                elif kind == "decide":
+                    decision = node.fn(step)
+                    if node.is_async:
+                        decision = await decision
+                    following = self._decided(step, node, decision)
+                elif kind == "item":
+                    assert frame.index is not None
+                    await node.fn(step, frame.state[node.over or ""].value[frame.index])
+                    following = None
+                elif not await self._compound(frame, step, node):
+                    frame.open = step
+                    return False
+                if step.paused:
+                    raise FlowInvalid(
+                        f"step {step.id!r} asked a person and then went on without the answer: "
+                        "something caught the pause (a bare `except:` or `except BaseException`)"
+                    )
+            except BaseException as error:
+                if self._left_by(frame, step, node, error):
+                    return False
+                raise
+            step.end = time.time()
+            step.status = "done"
+            step.reads = tuple(step.reads)  # type: ignore[assignment]
+            step.writes = tuple(step.writes)  # type: ignore[assignment]
+            if self.guard is not None:
+                self.guard.closes(step)
+            step._run = step._frame = step._again = None
+            frame.visits[pc] = step.visit + 1
+            frame.open = frame.children = None
+            frame.pc = following
+            if step.decision is not None and len(node.to) > 1:
+                rejoin = chart.rejoin[pc]
+                # Inside the same region a later decision takes the place of the earlier one, which
+                # stays reachable as the reason of the later one's step.
+                if control and control[-1][1] == rejoin:
+                    control[-1] = (step, rejoin)
+                else:
+                    control.append((step, rejoin))
+            if self.tell is not None:
+                self.tell("close", step, None)
+            if self._left is not None:
+                self._left -= 1
+                self._halting = self._left <= 0
+
+    def _left_by(self, frame: Frame, step: Step[Any], node: Node, error: BaseException) -> bool:
+        """A step was left before its end. Takes back what it wrote; whether the frame just waits."""
+        frame.open = step
+        pause = _pause_in(error)
+        compound = frame.children is not None
+        if not compound:
+            for version in reversed(step.writes):
+                if version.previous is None:
+                    del frame.state[version.key]
+                else:
+                    frame.state[version.key] = version.previous
+            step.writes = []
+        step.end = time.time()
+        if pause:
+            step.status = "paused"
+            step.reads = []
+            step.events = ()
+            if self.tell is not None:
+                self.tell("close", step, None)
+            return True
+        if isinstance(error, asyncio.CancelledError):
+            step.status = "cancelled"
+            if self.tell is not None:
+                self.tell("close", step, None)
+            return False
+        step.status = "failed"
+        step.error = (type(error).__name__, str(error))
+        if self.tell is not None:
+            self.tell("close", step, None)
+        if isinstance(error, AgentFootprintError) or not isinstance(error, Exception):
+            return False
+        failed = StepFailed(f"step {step.id!r} raised {type(error).__name__}: {error}")
+        raise failed from error
+
+    def _reopen(self, frame: Frame, step: Step[Any]) -> None:
+        """Makes a step that was left ready to be entered again, with what it already did.
+
+        After a pause even failed calls answer as before, since the step has gone past them; after
+        an error or a cancellation only what succeeded counts, the rest is tried again.
+        """
+        done = [c for c in step.calls if c.end is not None and (step.status == "paused" or c.error is None)]
+        step._again = Again(done, strict=False)
+        step.calls = ()
+        step.paused = False
+        step.status = "running"
+        step.error = None
+        step.end = None
+        step._run = self
+        step._frame = frame
+        if not frame.children:
+            step.reads, step.writes, step.events = [], [], ()
+            step._labels = None
+
+    def _decided(self, step: Step[Any], node: Node, decision: Any) -> str:
+        if type(decision) is not Decision:
+            if not isinstance(decision, str):
+                raise FlowInvalid(
+                    f"decision {step.id!r} returned {decision!r}: return a name, or decide(...)"
+                )
+            decision = Decision(decision, "")
+        targets = node.outputs or {}
+        target = targets.get(decision.choice)
+        if target is None:
+            raise FlowInvalid(
+                f"decision {step.id!r} chose {decision.choice!r}, but leads only to: {', '.join(targets)}"
+            )
+        step.decision = decision
+        return target
+
+    # ── frames within frames ────────────────────────────────────────────────────────────────────
+
+    async def _compound(self, frame: Frame, step: Step[Any], node: Node) -> bool:
+        if frame.children is None:
+            frame.children = await self._spread(frame, step, node)
+        children = frame.children
+        if not await self._drive_all(children, node):
+            return False
+        if node.kind == "sub":
+            child = children[0]
+            for theirs, ours in (node.outputs or {}).items():
+                version = child.state.get(theirs)
+                if version is None:
+                    raise FlowInvalid(f"sub-flow {step.id!r} ended without writing {theirs!r}")
+                self._merge(frame, step, ours, version.value, (version,))
+        else:
+            self._join(frame, step, [child for child in children if child.done])
+        return True
+
+    async def _spread(self, frame: Frame, step: Step[Any], node: Node) -> list[Frame]:
+        """Opens the frames of a fork, a map or a sub-flow."""
+        if node.kind == "map":
+            assert node.over is not None
+            items = step[node.over]
+            because = step.because
+            return [
+                Frame(
+                    frame.chart, f"{step.id}[{i}]", node.name, node.name, dict(frame.state), because, None, i
+                )
+                for i in range(len(items))
+            ]
+        returned = node.fn(step)
+        if node.is_async:
+            returned = await returned
+        if node.kind == "sub":
+            assert node.child is not None
+            chart: Chart = node.child.chart
+            child = Frame(chart, f"{step.id}/", node.child.name, chart.start, {}, step.because)
+            self._record_input(child, {"input": returned}, tuple(step.reads), step.because)
+            return [child]
+        names = node.branches
+        because = step.because
+        if returned is not None:
+            decision = returned if type(returned) is Decision else Decision(tuple(returned), "")
+            if unknown := [name for name in decision.choice if name not in names]:
+                raise FlowInvalid(f"fork {step.id!r} chose {unknown}, which are not its branches")
+            names = tuple(name for name in names if name in decision.choice)
+            step.decision = decision
+            because = step
+        until = node.to[0] if node.to else None
+        return [
+            Frame(frame.chart, f"{step.id}.{name}/", name, name, dict(frame.state), because, until)
+            for name in names
+        ]
+
+    def _record_input(
+        self,
+        frame: Frame,
+        values: Mapping[str, Any],
+        reads: tuple[Version, ...],
+        because: StepRecord | None,
+    ) -> None:
+        """The step a frame of its own state begins with: its writes are what it was given."""
+        now = time.time()
+        step: Step[Any] = Step(self, frame, len(self.journal), "input", 0, because, now)
+        self.journal.append(step)
+        labels = frozenset[Any]().union(*(v.labels for v in reads if v.labels is not None)) or None
+        for key, value in values.items():
+            declared = frame.chart.labels.get(key)
+            marks = declared if labels is None else labels if declared is None else labels | declared
+            version = Version(step.number, key, "set", value, len(reads), None, marks)
+            frame.state[key] = version
+            step.writes.append(version)
+            if self.guard is not None:
+                self.guard.wrote(step, version)
+        step.reads = reads  # type: ignore[assignment]
+        step.writes = tuple(step.writes)  # type: ignore[assignment]
+        step.end = now
+        step.status = "done"
+        step._run = step._frame = None
+        if self.tell is not None:
+            self.tell("close", step, None)
+
+    async def _drive_all(self, children: list[Frame], node: Node) -> bool:
+        """Walks the frames that are not done; whether all of them came to their end."""
+        waiting = [child for child in children if not child.done]
+        if (
+            len(waiting) < 2
+            or node.limit == 1
+            or (node.kind == "fork" and all(child.name in child.chart.inline for child in waiting))
+        ):
+            finished = True
+            for child in waiting:
+                if not await self._drive_child(child, node):
+                    finished = False
+            return finished
+        gate = None if node.limit is None else asyncio.Semaphore(node.limit)
+
+        async def one(child: Frame) -> bool:
+            if gate is None:
+                return await self._drive_child(child, node)
+            async with gate:
+                return await self._drive_child(child, node)
+
+        tasks = [asyncio.ensure_future(one(child)) for child in waiting]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            # Whoever is left belongs to a walk that failed or was cancelled.
+            for task in tasks:
+                task.cancel()
+            await _settled(tasks)
+        errors = [e for t in tasks if not t.cancelled() and (e := t.exception()) is not None]
+        if errors:
+            raise errors[0]
+        if any(task.cancelled() for task in tasks):
+            raise asyncio.CancelledError
+        return all(task.result() for task in tasks)
+
+    async def _drive_child(self, child: Frame, node: Node) -> bool:
+        if child.name not in node.optional:
+            return await self._drive(child)
+        try:
+            return await self._drive(child)
+        except AgentFootprintError:
+            # Declared optional: its failed step stays in the journal, its writes do not join.
+            child.open = child.children = child.pc = None
+            child.state = {}
+            return True
+
+    def _join(self, frame: Frame, step: Step[Any], children: list[Frame]) -> None:
+        """Brings the branches' writes together, in the order declared.
+
+        A key that one branch wrote is taken over as it is; one that several wrote goes through its
+        reducer.
+        """
+        state = frame.state
+        changed: dict[str, list[Version]] = {}
+        for child in children:
+            for key, version in child.state.items():
+                if state.get(key) is not version:
+                    changed.setdefault(key, []).append(version)
+        for key, versions in changed.items():
+            if len(versions) == 1:
+                state[key] = versions[0]
+                step.writes.append(versions[0])
+                continue
+            reducer = frame.chart.reducers.get(key)
+            base = state.get(key)
+            grown = all(_grew_from(version, base) for version in versions)
+            if grown:
+                value = versions[0].value
+                size = len(base.value) if base is not None else 0
+                for version in versions[1:]:
+                    value = value.extend(version.value[size:])
+            elif reducer is None or all(version.verb == "append" for version in versions):
+                writers = " and ".join(repr(self.journal[version.step].id) for version in versions)
+                raise JoinConflict(
+                    f"{key!r} was written by {writers}: declare how to bring them together "
+                    f"(Annotated[..., Reduce(fn)]), or write different keys"
+                )
+            else:
+                value = versions[0].value
+                for version in versions[1:]:
+                    value = reducer(value, version.value)
+            self._merge(frame, step, key, value, tuple(versions))
+
+    def _merge(
+        self, frame: Frame, step: Step[Any], key: str, value: Any, versions: tuple[Version, ...]
+    ) -> None:
+        labels = frozenset[Any]().union(*(v.labels for v in versions if v.labels is not None)) or None
+        types = frame.chart.types
+        if types and key not in types:
+            raise FlowInvalid(f"step {step.id!r} writes {key!r}, which the state does not declare")
+        merged = Version(step.number, key, "merge", value, versions, frame.state.get(key), labels)
+        frame.state[key] = merged
+        step.writes.append(merged)
+        if self.guard is not None:
+            self.guard.wrote(step, merged)
+
+    # ── answers and records ─────────────────────────────────────────────────────────────────────
+
+    def answer_now(self, ask: Ask) -> Any:
+        return self._answers.get(ask.id, UNANSWERED)
+
+    def _prepare_replay(self, frame: Frame, step: Step[Any]) -> None:
+        from .replay import prepare
+
+        prepare(self, frame, step)
+
+
+def _grew_from(version: Version, base: Version | None) -> bool:
+    """Whether a version came from the base by appends (and joins of appends) alone."""
+    at: Version | None = version
+    while at is not None and at is not base:
+        if at.verb == "set" or not hasattr(at.value, "extend"):
+            return False
+        at = at.previous
+    return at is base
+
+
+def _pause_in(error: BaseException) -> bool:
+    if isinstance(error, Pause):
+        return True
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(Pause) is not None
+    return False
+
+
+async def _settled(tasks: Sequence[asyncio.Future[bool]]) -> None:
+    """Waits until every task is over, even when the waiting itself is cancelled meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
+def _frames(frame: Frame) -> list[Frame]:
+    out = [frame]
+    for child in frame.children or ():
+        out += _frames(child)
+    return out
