@@ -88,12 +88,19 @@ class Footprint:
 
     def version(self, key: str, *, at: str | None = None) -> Version:
         """The version of a key at the end, or as the step `at` saw it when it began."""
-        step = None if at is None else self.step(at)
-        view = self._view(step.path if step is not None else "", step)
-        found = view.get(key)
-        if found is None:
-            raise InputInvalid(f"nothing has written {key!r} there; there is: {', '.join(view)}")
-        return found
+        if at is None:
+            for step in reversed(self.steps):
+                if not step.path and step.status == "done":
+                    for version in reversed(step.writes):
+                        if version.key == key:
+                            return version
+            view = self._view("", None)
+        else:
+            before = self.step(at)
+            view = self._view(before.path, before)
+            if key in view:
+                return view[key]
+        raise InputInvalid(f"nothing has written {key!r} there; there is: {', '.join(view)}")
 
     def who_wrote(self, key: str) -> list[StepRecord]:
         """The steps that wrote a key, oldest first."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from .journal import StepRecord, Version, version_id
 
@@ -18,128 +18,111 @@ decision that led to the step; handed into a sub-flow."""
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """`source` rests on `target`. `via` is the decision's step for a control edge."""
+    """`source` rests on `target`. A decision stands in the graph as its step."""
 
-    source: Version
-    target: Version
+    source: Version | StepRecord
+    target: Version | StepRecord
     kind: EdgeKind
-    via: StepRecord | None = None
 
 
 @dataclass(slots=True)
 class Slice:
-    """A value and everything it rests on, as a graph over versions.
+    """A value and everything it rests on, as a graph over versions and decisions, nearest first.
 
-    `decisions` are the decisions on the way. `cut` names what was left out because a bound was
-    reached: a slice that was cut says so, it never looks whole.
+    `cut` names what was left out because a bound was reached: a slice that was cut says so, it
+    never looks whole.
     """
 
     root: Version
     journal: Sequence[StepRecord]
     versions: list[Version] = field(default_factory=list)
-    edges: list[Edge] = field(default_factory=list)
     decisions: list[StepRecord] = field(default_factory=list)
+    edges: list[Edge] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
 
     def ids(self) -> list[str]:
+        """The ids of the versions."""
         return [version_id(self.journal[version.step], version) for version in self.versions]
 
 
+Links: TypeAlias = "list[tuple[Version | StepRecord, EdgeKind]]"
+
+
+def _rests_on(journal: Sequence[StepRecord], node: Version | StepRecord, prefix: bool = True) -> Links:
+    """What one version, or one decision, rests on directly."""
+    links: Links
+    if isinstance(node, StepRecord):
+        links = [(version, "data") for version in node.reads]
+        if node.because is not None:
+            links.append((node.because, "control"))
+        return links
+    step = journal[node.step]
+    basis = node.basis
+    if isinstance(basis, tuple):
+        links = [(version, "merge") for version in basis]
+    elif step.node == "input":
+        links = [(version, "input") for version in step.reads]
+    else:
+        links = [(version, "data") for version in step.reads[:basis]]
+    if prefix and node.previous is not None and node.verb != "set":
+        links.append((node.previous, "prefix"))
+    if step.because is not None:
+        links.append((step.because, "control"))
+    return links
+
+
 def backward(
-    journal: Sequence[StepRecord],
-    root: Version,
-    *,
-    prefix: bool = True,
-    limit: int = 10_000,
+    journal: Sequence[StepRecord], root: Version, *, prefix: bool = True, limit: int = 10_000
 ) -> Slice:
-    """Everything a version rests on, nearest first.
+    """Everything a version rests on.
 
     Data edges go to what the step had read before the write: more than the value may really have
     needed, never less. `prefix=False` leaves out the list that an append grew from.
     """
-    out = Slice(root, journal)
-    versions, edges = out.versions, out.edges
-    seen: set[int] = {id(root)}
-    judged: set[int] = set()
-    todo: deque[Version] = deque((root,))
-    while todo:
-        version = todo.popleft()
-        if len(versions) >= limit:
-            left = 1 + len(todo)
-            out.cut.append(f"{left} more after the first {limit}: raise limit= to see them")
-            break
-        versions.append(version)
-        step = journal[version.step]
-        basis = version.basis
-        if isinstance(basis, tuple):
-            kind: EdgeKind = "merge"
-            targets: Sequence[Version] = basis
-        else:
-            kind = "input" if step.node == "input" else "data"
-            targets = step.reads[:basis]
-        for target in targets:
-            edges.append(Edge(version, target, kind))
-            if id(target) not in seen:
-                seen.add(id(target))
-                todo.append(target)
-        previous = version.previous
-        if previous is not None and version.verb != "set" and (prefix or version is not root):
-            edges.append(Edge(version, previous, "prefix"))
-            if id(previous) not in seen:
-                seen.add(id(previous))
-                todo.append(previous)
-        reason = step.because
-        while reason is not None and id(reason) not in judged:
-            judged.add(id(reason))
-            out.decisions.append(reason)
-            for target in reason.reads:
-                edges.append(Edge(version, target, "control", reason))
-                if id(target) not in seen:
-                    seen.add(id(target))
-                    todo.append(target)
-            reason = reason.because
-    return out
+    return _walk(
+        root, journal, lambda node: _rests_on(journal, node, prefix or node is not root), limit, False
+    )
 
 
 def forward(journal: Sequence[StepRecord], root: Version, *, limit: int = 10_000) -> Slice:
     """Everything that rests on a version."""
-    rests_on: dict[int, list[tuple[Version, EdgeKind, StepRecord | None]]] = {}
+    dependents: dict[int, Links] = {}
+    nodes: list[Version | StepRecord] = []
     for step in journal:
-        reasons = []
-        reason = step.because
-        while reason is not None:
-            reasons.append(reason)
-            reason = reason.because
-        for version in step.writes:
-            if version.step != step.number:
-                continue
-            basis = version.basis
-            if isinstance(basis, tuple):
-                sources: Sequence[Version] = basis
-                kind: EdgeKind = "merge"
-            else:
-                sources, kind = step.reads[:basis], "input" if step.node == "input" else "data"
-            for source in sources:
-                rests_on.setdefault(id(source), []).append((version, kind, None))
-            if version.previous is not None and version.verb != "set":
-                rests_on.setdefault(id(version.previous), []).append((version, "prefix", None))
-            for reason in reasons:
-                for source in reason.reads:
-                    rests_on.setdefault(id(source), []).append((version, "control", reason))
+        nodes += [version for version in step.writes if version.step == step.number]
+        if step.decision is not None:
+            nodes.append(step)
+    for node in nodes:
+        for target, kind in _rests_on(journal, node):
+            dependents.setdefault(id(target), []).append((node, kind))
+    return _walk(root, journal, lambda node: dependents.get(id(node), []), limit, True)
+
+
+def _walk(
+    root: Version,
+    journal: Sequence[StepRecord],
+    links: Callable[[Version | StepRecord], Links],
+    limit: int,
+    ahead: bool,
+) -> Slice:
     out = Slice(root, journal)
-    seen = {id(root)}
-    todo = deque((root,))
+    versions, decisions, edges = out.versions, out.decisions, out.edges
+    seen: set[int] = {id(root)}
+    todo: deque[Version | StepRecord] = deque((root,))
     while todo:
-        version = todo.popleft()
-        if len(out.versions) >= limit:
-            out.cut.append(f"{1 + len(todo)} more after the first {limit}: raise limit= to see them")
+        if len(versions) + len(decisions) >= limit:
+            out.cut.append(f"{len(todo)} or more left out after the first {limit}: raise limit= to see them")
             break
-        out.versions.append(version)
-        for dependent, why, via in rests_on.get(id(version), ()):
-            out.edges.append(Edge(dependent, version, why, via))
-            if id(dependent) not in seen:
-                seen.add(id(dependent))
-                todo.append(dependent)
+        node = todo.popleft()
+        if isinstance(node, StepRecord):
+            decisions.append(node)
+        else:
+            versions.append(node)
+        for target, kind in links(node):
+            edges.append(Edge(target, node, kind) if ahead else Edge(node, target, kind))
+            if id(target) not in seen:
+                seen.add(id(target))
+                todo.append(target)
     return out
 
 

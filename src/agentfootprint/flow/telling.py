@@ -106,7 +106,7 @@ def tell_slice(footprint: Footprint, found: Slice) -> str:
     lines = [f"{root.key} is {_shown(root)}, written by {footprint.steps[root.step].id}"]
     reasons: dict[int, list[str]] = {}
     for edge in found.edges:
-        if edge.kind == "control":
+        if isinstance(edge.target, StepRecord):
             continue
         word = {"data": "read", "input": "was given", "prefix": "grew from", "merge": "joined"}[edge.kind]
         reasons.setdefault(id(edge.source), []).append(
