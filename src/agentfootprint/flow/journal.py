@@ -7,11 +7,13 @@ cycles and is freed the moment its last reader lets go.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .codec import digest
+from .seq import Seq
 
 if TYPE_CHECKING:
     from .rules import Rule
@@ -161,16 +163,30 @@ class Call:
     """One effect of a step: what was asked of the world outside and what came back.
 
     `arguments` is the call's arguments, or their digest once it was stored. `error` is the kind and
-    the text of what it raised.
+    the text of what it raised. `within` names the call during which it was made, as `name:key`.
     """
 
-    __slots__ = ("arguments", "attempts", "end", "error", "key", "labels", "name", "result", "start")
+    __slots__ = (
+        "arguments",
+        "attempts",
+        "end",
+        "error",
+        "key",
+        "labels",
+        "name",
+        "result",
+        "start",
+        "within",
+    )
 
-    def __init__(self, name: str, key: str | None, arguments: Any, start: float) -> None:
+    def __init__(
+        self, name: str, key: str | None, arguments: Any, start: float, within: str | None = None
+    ) -> None:
         self.name = name
         self.key = key
         self.arguments = arguments
         self.start = start
+        self.within = within
         self.end: float | None = None
         self.result: Any = None
         self.error: tuple[str, str] | None = None
@@ -185,14 +201,17 @@ class Call:
 
 
 def _arguments_digest(arguments: Any) -> str:
-    # A growing history inside the arguments is hashed by its own rolling digest.
     args, kwargs = arguments
-    return digest([_digestible(arg) for arg in args] + [{k: _digestible(v) for k, v in kwargs.items()}])
+    return digest([[_digestible(arg) for arg in args], {k: _digestible(v) for k, v in kwargs.items()}])
 
 
 def _digestible(value: Any) -> Any:
-    rolling = getattr(value, "__footprint_digest__", None)
-    return rolling() if rolling is not None else value
+    """The value with every growing list in it, at its top, replaced by that list's rolling digest."""
+    if type(value) is Seq:
+        return digest(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _digestible(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return value
 
 
 class EventRecord:

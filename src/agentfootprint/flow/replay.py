@@ -92,7 +92,10 @@ def prepare(run: Run, frame: Frame, step: Step[Any]) -> None:
         _apply(run, frame, step, run.patch[1])
     calls = [call for call in recorded.calls if call.end is not None] if recorded is not None else []
     step._again = Again(calls, strict=True)
-    if recorded is not None:
+    if recorded is not None and not run.patched:
+        # The questions stand as they were: a call that the record answers does not ask again.
+        step.asks = list(recorded.asks)
+    elif recorded is not None:
         for record in recorded.asks:
             if record.answer is not UNANSWERED:
                 run._answers[record.ask.id] = record.answer

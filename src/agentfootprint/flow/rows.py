@@ -141,6 +141,8 @@ class _Writer:
             row["redacted"] = True
         elif version.verb == "append":
             row["items"] = [self._value(item) for item in version.value[version.grown_from() :]]
+        elif (source := _copied(step, version)) is not None:
+            row["copy"] = self._id(source)
         elif not _follows(version):
             row["value"] = self._value(version.value)
         return row
@@ -164,6 +166,8 @@ class _Writer:
             row["key"] = call.key
         if self._timed:
             row["start"], row["end"] = _time(call.start), _time(call.end)
+        if call.within is not None:
+            row["within"] = call.within
         if call.attempts != 1:
             row["attempts"] = call.attempts
         if call.labels:
@@ -207,6 +211,16 @@ class _Writer:
             if record.by is not None and self._timed:
                 row["by"] = record.by
         return row
+
+
+def _copied(step: StepRecord, version: Version) -> Version | None:
+    """The version read whose growing list was written again as it is."""
+    if type(version.value) is not Seq or not isinstance(version.basis, int):
+        return None
+    for source in step.reads[: version.basis]:
+        if source.value is version.value:
+            return source
+    return None
 
 
 def _follows(version: Version) -> bool:
@@ -367,6 +381,8 @@ class _Reader:
             items = [self._value(_item_type(kind), item) for item in row["items"]]
             base = previous.value if previous is not None else Seq()
             value = WITHHELD if base is WITHHELD else base.extend(items)
+        elif "copy" in row:
+            value = self._versions[row["copy"]].value
         elif "value" in row:
             value = self._value(kind, row["value"])
         elif len(basis) == 1:
@@ -396,7 +412,7 @@ class _Reader:
         return decode(kind, self._data(stored))
 
     def _call(self, row: Mapping[str, Any]) -> Call:
-        call = Call(row["name"], row.get("key"), row["arguments"], row.get("start") or 0.0)
+        call = Call(row["name"], row.get("key"), row["arguments"], row.get("start") or 0.0, row.get("within"))
         call.end = row.get("end")
         call.attempts = row.get("attempts", 1)
         call.labels = frozenset(Label(*label) for label in row["labels"]) if "labels" in row else None

@@ -20,7 +20,7 @@ from .footprint import Footprint
 from .frame import Frame
 from .guard import Guard, development
 from .journal import UNANSWERED, Ask, AskRecord, Decision, StepRecord, Version
-from .step import Again, Pause, Step
+from .step import Again, Step, pause_in
 
 __all__ = ["Run", "RunStatus", "Tell"]
 
@@ -263,7 +263,7 @@ class Run:
     def _left_by(self, frame: Frame, step: Step[Any], node: Node, error: BaseException) -> bool:
         """A step was left before its end. Takes back what it wrote; whether the frame just waits."""
         frame.open = step
-        pause = _pause_in(error)
+        pause = pause_in(error)
         compound = frame.children is not None
         if not compound:
             for version in reversed(step.writes):
@@ -528,14 +528,6 @@ def _grew_from(version: Version, base: Version | None) -> bool:
             return False
         at = at.previous
     return at is base
-
-
-def _pause_in(error: BaseException) -> bool:
-    if isinstance(error, Pause):
-        return True
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(Pause) is not None
-    return False
 
 
 async def _settled(tasks: Sequence[asyncio.Future[bool]]) -> None:

@@ -58,7 +58,10 @@ class Seq(Sequence[T_co]):
     def __getitem__(self, index: slice) -> tuple[T_co, ...]: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return tuple(self._items[: self._size][index])
+            start, stop, step = index.indices(self._size)
+            if step < 0:
+                return tuple(self._items[: self._size][index])
+            return tuple(self._items[start:stop:step])
         if index < 0:
             index += self._size
         if not 0 <= index < self._size:

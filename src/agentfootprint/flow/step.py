@@ -43,6 +43,13 @@ class Pause(BaseException):
     """Leaves a step that waits for a person. Not an `Exception`: `except Exception` lets it pass."""
 
 
+def pause_in(error: BaseException) -> bool:
+    """Whether an error is, or an exception group holds, the signal of a pause."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(Pause) is not None
+    return isinstance(error, Pause)
+
+
 class Stored:
     """A result read back from JSON; decoded when the step that asks for it says its type."""
 
@@ -64,14 +71,17 @@ WITHHELD = Withheld()
 class Again:
     """What a step that is entered again already did: its calls by name and key, and its questions."""
 
-    __slots__ = ("asked", "calls", "strict")
+    __slots__ = ("asked", "calls", "inner", "strict")
 
     def __init__(self, calls: list[Call], *, strict: bool) -> None:
         self.strict = strict
         self.asked = 0
         self.calls: dict[tuple[str, str | None], list[Call]] = {}
+        self.inner: dict[str, list[Call]] = {}
         for call in reversed(calls):
             self.calls.setdefault((call.name, call.key), []).append(call)
+            if call.within is not None:
+                self.inner.setdefault(call.within, []).append(call)
 
 
 class Step(StepRecord, Generic[S]):
@@ -254,6 +264,7 @@ class Step(StepRecord, Generic[S]):
         timeout: float | None = None,
         returns: Any = Any,
         raises: tuple[type[Exception], ...] = (),
+        within: str | None = None,
         **kwargs: Any,
     ) -> Any:
         """An effect outside the run: called once, recorded, and answered from the record when the
@@ -266,6 +277,8 @@ class Step(StepRecord, Generic[S]):
             timeout: seconds; raises `TimeoutError`. The run's deadline holds in any case.
             returns: the type of the result, for reading it back from JSON.
             raises: errors that the step itself handles; the record answers with them by name.
+            within: `name:key` of the call during which this one is made; when the record answers
+                for that one, this one is taken over with it.
 
         Raises:
             DeadlineExceeded: the run's time was over.
@@ -275,7 +288,7 @@ class Step(StepRecord, Generic[S]):
         run = self.run
         if self._again is not None and (hit := self._hit(name, key, (args, kwargs))) is not None:
             return self._answer(hit, returns, raises)
-        record = self._open_call(name, key, (args, kwargs))
+        record = self._open_call(name, key, (args, kwargs), within)
         try:
             if timeout is None and run.deadline is None:
                 result = fn(*args, **kwargs)
@@ -307,27 +320,34 @@ class Step(StepRecord, Generic[S]):
         """The time in seconds since the epoch, recorded."""
         return self.call_now("clock", time.time)
 
-    def _open_call(self, name: str, key: str | None, arguments: Any) -> Call:
+    def _open_call(self, name: str, key: str | None, arguments: Any, within: str | None = None) -> Call:
         run = self.run
         if run.replaying and run.effects == "recorded":
             raise ReplayRefused(
                 f"step {self.id!r} calls {name!r}, which the record does not answer: "
                 "a replay does no effects (a fork may be given effects='live')"
             )
-        record = Call(name, key, arguments, time.time())
+        record = Call(name, key, arguments, time.time(), within)
+        self._add_call(record)
+        if run.tell is not None:
+            run.tell("call", self, record)
+        return record
+
+    def _add_call(self, record: Call) -> None:
+        # Most steps call nothing and share the empty tuple.
         if self.calls:
             self.calls.append(record)  # type: ignore[attr-defined]
         else:
             self.calls = [record]
-        if run.tell is not None:
-            run.tell("call", self, record)
-        return record
 
     def _close_call(self, record: Call, error: BaseException | None = None) -> None:
         record.end = time.time()
         record.labels = self._labels
         if error is not None:
             record.error = (type(error).__name__, str(error))
+            if pause_in(error):
+                # It did not fail, it waits: entered again, it is called again.
+                self.calls = [call for call in self.calls if call is not record]
         run = self._run
         if run is not None and run.tell is not None:
             run.tell("called", self, record)
@@ -369,10 +389,9 @@ class Step(StepRecord, Generic[S]):
                 "what a step does must follow from what it reads"
             )
         waiting.pop()
-        if self.calls:
-            self.calls.append(record)  # type: ignore[attr-defined]
-        else:
-            self.calls = [record]
+        self._add_call(record)
+        for inner in reversed(self._again.inner.get(f"{name}:{key}", ())):
+            self._add_call(inner)
         return record
 
     def _answer(self, record: Call, returns: Any, raises: tuple[type[Exception], ...]) -> Any:
