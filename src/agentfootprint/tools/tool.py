@@ -161,43 +161,68 @@ def tool(
     Raises:
         ConfigurationError: the function cannot be a tool, or an option makes no sense.
     """
-    frame = sys._getframe(1)
+    options: Any = {
+        "name": name,
+        "description": description,
+        "approval": approval,
+        "timeout": timeout,
+        "idempotent": idempotent,
+        "capabilities": capabilities,
+        "max_result_chars": max_result_chars,
+        "frame": sys._getframe(1),
+    }
+    if function is not None:
+        return make_tool(function, **options)
+    return lambda function: make_tool(function, **options)
 
-    def make(function: Callable[..., Any]) -> Tool[..., Any]:
-        called = name if name is not None else getattr(function, "__name__", type(function).__name__)
-        if isinstance(function, Tool):
-            raise ConfigurationError(f"tool {called!r} is a tool already: apply @tool once")
-        if not callable(function):
-            raise ConfigurationError(
-                f"@tool got {type(function).__name__} {function!r:.60}: it takes a function; "
-                "give a name as @tool(name=...)"
-            )
-        _check_options(called, approval, timeout, capabilities, max_result_chars)
-        signature = Signature(function, called, _local_names(function, frame))
-        return Tool(
-            function=function,
-            name=called,
-            approval=approval,
-            timeout=timeout,
-            idempotent=idempotent,
-            capabilities=tuple(capabilities),
-            max_result_chars=max_result_chars,
-            is_async=_is_async(function, called),
-            _signature=signature,
-            _description=description,
+
+def make_tool(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    approval: Approval = None,
+    timeout: float | None = None,
+    idempotent: bool = False,
+    capabilities: tuple[str, ...] = (),
+    max_result_chars: int | None = None,
+    frame: FrameType | None = None,
+) -> Tool[..., Any]:
+    """What `@tool` does. `frame` is where it was applied: types defined there can be found."""
+    if isinstance(function, Tool):
+        raise ConfigurationError(f"tool {function.name!r} is a tool already: apply @tool once")
+    called = name if name is not None else getattr(function, "__name__", type(function).__name__)
+    if not callable(function):
+        raise ConfigurationError(
+            f"@tool got {type(function).__name__} {function!r:.60}: it takes a function; "
+            "give a name as @tool(name=...)"
         )
+    _check_options(called, approval, timeout, capabilities, max_result_chars)
+    return Tool(
+        function=function,
+        name=called,
+        approval=approval,
+        timeout=timeout,
+        idempotent=idempotent,
+        capabilities=tuple(capabilities),
+        max_result_chars=max_result_chars,
+        is_async=_is_async(function, called),
+        _signature=Signature(function, called, _local_names(function, frame)),
+        _description=description,
+    )
 
-    return make if function is None else make(function)
 
-
-def _local_names(function: Callable[..., Any], frame: FrameType) -> Mapping[str, Any] | None:
+def _local_names(function: Callable[..., Any], frame: FrameType | None) -> Mapping[str, Any] | None:
     # Types defined next to a nested function are found by postponed annotations only through here.
+    if frame is None or "<locals>" not in getattr(function, "__qualname__", ""):
+        return None
     postponed = any(isinstance(each, str) for each in getattr(function, "__annotations__", {}).values())
-    return dict(frame.f_locals) if postponed and "<locals>" in getattr(function, "__qualname__", "") else None
+    return dict(frame.f_locals) if postponed else None
 
 
-def _is_async(function: Callable[..., Any], name: str) -> bool:
-    for each in (function, getattr(function, "__call__", None)):  # noqa: B004 - an object's own method
+def _is_async(function: Any, name: str) -> bool:
+    candidates = (function,) if inspect.isroutine(function) else (function, function.__call__)
+    for each in candidates:
         if inspect.isasyncgenfunction(each) or inspect.isgeneratorfunction(each):
             raise ConfigurationError(
                 f"tool {name!r} yields, but a call has one result: return it whole; to say something "

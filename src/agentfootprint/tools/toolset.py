@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from .context import ToolContext
-from .tool import Tool, tool
+from .tool import Tool, make_tool
 
 __all__ = ["StaticToolset", "as_tools"]
 
@@ -41,7 +41,7 @@ def as_tools(items: Iterable[Tool[..., Any] | Callable[..., Any]]) -> tuple[Tool
             raise ConfigurationError(
                 f"tools[{at}] is a {type(item).__name__}, which is no tool: give a function or a Tool"
             )
-        made = item if isinstance(item, Tool) else tool(item)
+        made = item if isinstance(item, Tool) else make_tool(item)
         if made.unbound:
             raise ConfigurationError(
                 f"tool {made.name!r} is a method without its object: give the tool of an object, "
