@@ -262,7 +262,7 @@ class TestRefusals:
 
     async def test_a_function_that_gives_no_reply(self) -> None:
         with pytest.raises(ConfigurationError, match="cannot reply with a NoneType"):
-            await MockProvider(respond=lambda request: None).complete(ask())  # type: ignore[return-value]
+            await MockProvider(respond=lambda request: None).complete(ask())  # type: ignore[arg-type,return-value]
 
     def test_numbers_that_make_no_sense(self) -> None:
         with pytest.raises(ConfigurationError, match="chunk_size"):
