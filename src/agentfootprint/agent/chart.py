@@ -40,6 +40,7 @@ from ..flow.rules import Rule, check
 from ..messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
 from .history import close_calls, heal, unique_calls
 from .session import Session
+from .telling import explain, narrate
 
 __all__ = ["AgentState", "Limits", "RunInput", "agent_flow", "limit_rules"]
 
@@ -406,4 +407,5 @@ def agent_flow(*, recalls: bool, remembers: bool, dynamic_system: bool) -> Flow[
     flow.step(to="remember" if remembers else None)(answer)
     if remembers:
         flow.step(remember)
+    flow.narrator, flow.explainer = narrate, explain
     return flow

@@ -9,7 +9,7 @@ import json
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import CheckpointTampered, CheckpointVersion, IdentityInvalid, JournalInvalid
@@ -18,7 +18,7 @@ from ..flow.codec import decode, dumps, encode
 from ..identity import MemoryIdentity
 from ..messages import Usage
 
-__all__ = ["CHECKPOINT_SCHEMA", "Checkpoint"]
+__all__ = ["CHECKPOINT_SCHEMA", "Checkpoint", "pack"]
 
 CHECKPOINT_SCHEMA = 1
 """Version of the text form. Texts of every version that was released stay readable in the tests."""
@@ -41,6 +41,7 @@ class Checkpoint:
         created, expires: seconds since the epoch; `expires` None is never.
         tools: fingerprints of the tools whose calls wait.
         usage: tokens so far.
+        run, packed: the run, as data and as it stands in the text.
         signature: HMAC-SHA-256 with the agent's `checkpoint_key`, as hex; None without one.
     """
 
@@ -52,8 +53,8 @@ class Checkpoint:
     asks: list[Ask]
     usage: Usage
     run: Mapping[str, Any]
+    packed: str
     signature: str | None = None
-    packed: str = ""
 
     @property
     def run_id(self) -> str:
@@ -74,7 +75,7 @@ class Checkpoint:
             "tools": dict(self.tools),
             "asks": encode(self.asks),
             "usage": encode(self.usage),
-            "run": self.packed or _pack(self.run),
+            "run": self.packed,
         }
 
     def to_json(self) -> str:
@@ -127,25 +128,16 @@ class Checkpoint:
 
     def signed(self, key: bytes) -> Checkpoint:
         """The checkpoint with its signature."""
-        return Checkpoint(
-            self.agent,
-            self.identity,
-            self.created,
-            self.expires,
-            self.tools,
-            self.asks,
-            self.usage,
-            self.run,
-            hmac.new(key, _content(self._body()), hashlib.sha256).hexdigest(),
-            self.packed,
-        )
+        return replace(self, signature=self._signature(key))
+
+    def _signature(self, key: bytes) -> str:
+        return hmac.new(key, _content(self._body()), hashlib.sha256).hexdigest()
 
     def verified(self, key: bytes) -> bool:
         """Whether the signature is there and fits."""
         if self.signature is None:
             return False
-        wanted = hmac.new(key, _content(self._body()), hashlib.sha256).hexdigest()
-        return hmac.compare_digest(wanted, self.signature)
+        return hmac.compare_digest(self._signature(key), self.signature)
 
     def expired(self, now: float | None = None) -> bool:
         """Whether its time, or the time of one of its questions, is over."""
@@ -158,7 +150,7 @@ def _content(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def _pack(run: Mapping[str, Any]) -> str:
+def pack(run: Mapping[str, Any]) -> str:
     return base64.b64encode(zlib.compress(dumps(run).encode("utf-8", "surrogatepass"), 6)).decode("ascii")
 
 

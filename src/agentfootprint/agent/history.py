@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..flow import Run, Seq
 from ..messages import LLMResponse, Message, ToolCall
 
-__all__ = ["Healed", "close_calls", "heal", "unique_calls"]
+__all__ = ["Healed", "close_calls", "heal", "settled", "unique_calls"]
 
 NOT_RUN = "This call was not run: the turn ended before it."
 
@@ -63,6 +64,26 @@ def heal(messages: Sequence[Message]) -> Healed:
 def close_calls(calls: Sequence[ToolCall], text: str) -> list[Message]:
     """One result for each call that will not run."""
     return [Message.tool(call.id, call.name, text, is_error=True) for call in calls]
+
+
+def settled(run: Run, earlier: Sequence[Message]) -> list[Message]:
+    """The messages of a turn that was cut off, each call with one result.
+
+    Results of calls that ended before the cut are kept, also when their siblings were still running.
+    """
+    history: Seq[Message] = run["history"]
+    new = list(history[len(heal(earlier).messages) :])
+    if new and (calls := new[-1].tool_calls):
+        children = run.root.children or ()
+        for call, child in zip(calls, children, strict=False):
+            if child.done:
+                new += child.state["history"].value[len(history) :]
+            elif child.open is not None:
+                new += close_calls([call], _CUT)
+    return heal(new).messages
+
+
+_CUT = "This call was cut off while it ran: whether it took effect is not known."
 
 
 def unique_calls(response: LLMResponse) -> LLMResponse:

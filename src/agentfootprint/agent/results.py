@@ -54,9 +54,7 @@ class _Ended:
     @property
     def footprint(self) -> Footprint:
         """Everything that happened: `narrative()`, `why("output")`, `replay()`, `save(path)`."""
-        from .telling import footprint_of
-
-        return footprint_of(self._run)
+        return self._run.footprint
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
@@ -73,7 +73,7 @@ class Buffer:
             self._reader.set_result(None)
 
 
-class AgentStream(AsyncIterator[Event], Generic[Output]):
+class AgentStream(AsyncIterable[Event], Generic[Output]):
     """The events of one run, and its result.
 
     `async with agent.stream(...) as run: async for event in run: ...`, then `run.result`. Leaving
@@ -114,21 +114,23 @@ class AgentStream(AsyncIterator[Event], Generic[Output]):
             # What is in the buffer may still be read; the reader must just not wait for more.
             self._buffer.close()
 
-    def __aiter__(self) -> AgentStream[Output]:
-        self._launch()
-        return self
-
-    async def __anext__(self) -> Event:
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        # A generator, so that a bare `async for` that is left early ends the run as well.
         task = self._launch()
-        while True:
-            event = self._buffer.take()
-            if event is not None:
-                return event
-            if self._buffer.closed:
-                # Its error, if it had one, belongs to whoever reads.
-                await task
-                raise StopAsyncIteration
-            await self._buffer.arrival()
+        buffer = self._buffer
+        try:
+            while True:
+                event = buffer.take()
+                if event is not None:
+                    yield event
+                elif buffer.closed:
+                    break
+                else:
+                    await buffer.arrival()
+            # Its error, if it had one, belongs to whoever reads.
+            await task
+        finally:
+            await self.aclose()
 
     async def __aenter__(self) -> AgentStream[Output]:
         self._launch()

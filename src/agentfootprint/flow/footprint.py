@@ -22,14 +22,13 @@ __all__ = ["FORMAT", "Footprint"]
 FORMAT = 1
 """Version of the file form (`*.footprint.jsonl`)."""
 
-Narrator = Callable[["Footprint"], str]
 
 
 class Footprint:
     """What happened in a run.
 
-    It is read from the journal, live or from a file, and holds nothing of its own. `narrator` and
-    `explainer` are how a kind of flow (an agent, say) tells itself in its own words.
+    It is read from the journal, live or from a file, and holds nothing of its own. With its flow (`code`)
+    at hand, it can be run again, and told in the words of that kind of flow.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class Footprint:
         run_id: str,
         started: float,
         status: str,
-        run: Run | None = None,
+        code: Flow[Any] | None = None,
         redacted: bool = False,
         truncated: bool = False,
     ) -> None:
@@ -53,7 +52,7 @@ class Footprint:
         self.status = status
         self.redacted = redacted
         self.truncated = truncated
-        self._run = run
+        self._flow = code
         self._index: dict[str, StepRecord] | None = None
 
     # ── finding ─────────────────────────────────────────────────────────────────────────────────
@@ -154,17 +153,17 @@ class Footprint:
         """What a value rests on, in plain sentences, nearest first."""
         from .telling import tell_slice
 
-        if self._explain is not None:
-            told = self._explain(self, key, index, at, limit)
-            if told is not None:
-                return told
+        if self._flow is not None and self._flow.explainer is not None:
+            return self._flow.explainer(self, self.version(key, at=at), index, limit)
         return tell_slice(self, self.slice(key, index, at=at, limit=limit))
 
     def narrative(self) -> str:
         """What happened, step by step, in plain sentences."""
         from .telling import tell_run
 
-        return self._narrate(self) if self._narrate is not None else tell_run(self)
+        if self._flow is not None and self._flow.narrator is not None:
+            return self._flow.narrator(self)
+        return tell_run(self)
 
     def to_mermaid(self) -> str:
         """The walk as a Mermaid flowchart: steps in order, decisions with the rule that matched."""
@@ -172,16 +171,13 @@ class Footprint:
 
         return to_mermaid(self)
 
-    _narrate: Callable[[Footprint], str] | None = None
-    _explain: Callable[[Footprint, str, int | None, str | None, int], str | None] | None = None
-
     # ── running again ───────────────────────────────────────────────────────────────────────────
 
     async def replay(self, flow: Flow[Any] | None = None, *, deps: Any = None) -> Run:
         """Runs the record again without any effect. A footprint from a file needs the flow."""
         from .replay import replay
 
-        return await replay(self._flow(flow), self, deps=deps)
+        return await replay(self._code(flow), self, deps=deps)
 
     async def fork(
         self,
@@ -195,12 +191,13 @@ class Footprint:
         """Runs the record again up to the step `at`, changes state there, and goes on."""
         from .replay import fork
 
-        return await fork(self._flow(flow), self, at=at, set=set, deps=deps, effects=effects)
+        return await fork(self._code(flow), self, at=at, set=set, deps=deps, effects=effects)
 
-    def _flow(self, flow: Flow[Any] | None) -> Flow[Any]:
-        if flow is None and self._run is None:
+    def _code(self, flow: Flow[Any] | None) -> Flow[Any]:
+        found = flow if flow is not None else self._flow
+        if found is None:
             raise ReplayRefused("a footprint from a file does not hold the code: pass the flow")
-        return flow if flow is not None else self._run.flow  # type: ignore[union-attr]
+        return found
 
     # ── files ───────────────────────────────────────────────────────────────────────────────────
 
@@ -272,6 +269,7 @@ class Footprint:
                 flow_hash=head["hash"],
                 run_id=head["run"],
                 started=float(head["started"]),
+                code=flow,
                 status=ended[-1] if ended else "running",
                 redacted=bool(head["redacted"]),
                 truncated=torn is not None or not ended,

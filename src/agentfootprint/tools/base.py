@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from .context import ToolContext
+from ..identity import MemoryIdentity
 from .tool import Tool
 
-__all__ = ["Toolset"]
+__all__ = ["RunContext", "Toolset"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """The run that is about to start: whose it is, and what its caller handed to it."""
+
+    identity: MemoryIdentity | None
+    deps: Any
+    run_id: str
 
 
 @runtime_checkable
@@ -19,6 +29,6 @@ class Toolset(Protocol):
     it is entered before its first use and left when the one who opened it is done.
     """
 
-    async def tools(self, ctx: ToolContext[Any]) -> Sequence[Tool[..., Any]]:
+    async def tools(self, ctx: RunContext) -> Sequence[Tool[..., Any]]:
         """The tools this run may use now. Names are unique among all tools of an agent."""
         ...

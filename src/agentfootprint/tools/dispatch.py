@@ -69,6 +69,14 @@ class Dispatcher:
         self._identity = identity
         self._deps = deps
 
+    def get(self, name: str) -> Tool[..., Any] | None:
+        return self._tools.get(name)
+
+    def idempotent(self, name: str) -> bool:
+        """Whether a call whose outcome is unknown may be made again."""
+        tool = self._tools.get(name)
+        return tool is not None and tool.idempotent
+
     async def dispatch(self, step: Step[Any], call: ToolCall) -> Dispatched:
         """The one way from a call to its result: checked, approved, run, and told as text."""
         tool = self._tools.get(call.name)

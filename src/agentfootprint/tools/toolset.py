@@ -24,7 +24,7 @@ class StaticToolset:
     def __init__(self, items: Iterable[Tool[..., Any] | Callable[..., Any]]) -> None:
         self._tools = as_tools(items)
 
-    async def tools(self, ctx: ToolContext[Any]) -> tuple[Tool[..., Any], ...]:
+    async def tools(self, ctx: RunContext) -> tuple[Tool[..., Any], ...]:
         return self._tools
 
 
