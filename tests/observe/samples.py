@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, get_type_hints
 
 from hypothesis import strategies as st
@@ -68,9 +69,9 @@ def events_of(kind: type[e.Event]) -> st.SearchStrategy[e.Event]:
         Usage | None: st.none() | _usage,
         tuple[str, ...]: st.lists(_text, max_size=3).map(tuple),
     }
-    fields = {}
+    fields: dict[str, st.SearchStrategy[Any]] = {}
     hints = get_type_hints(kind)
-    for name in kind.__dataclass_fields__:
+    for name in (field.name for field in dataclasses.fields(kind)):
         hint = hints[name]
         if name == "arguments" and hint is not str:
             fields[name] = st.dictionaries(_text, _json, max_size=3)

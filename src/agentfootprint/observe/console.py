@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any, Literal, TextIO, TypeAlias
 
 from .. import events as e
@@ -170,7 +171,7 @@ def _progress(event: e.ToolProgress) -> str:
 
 def _fields(event: e.Event) -> str:
     """What an event without a sentence of its own shows: its fields."""
-    names = [name for name in type(event).__dataclass_fields__ if name not in ("run_id", "at", "step")]
+    names = [field.name for field in fields(event) if field.name not in ("run_id", "at", "step")]
     return " ".join(f"{name}={shown(getattr(event, name), _CONTENT)}" for name in names)
 
 
