@@ -1,4 +1,4 @@
-"""Fixtures for every test."""
+"""What all tests share."""
 
 from __future__ import annotations
 

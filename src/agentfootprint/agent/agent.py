@@ -213,7 +213,16 @@ class Agent(Generic[Deps, Output]):
 
         async def start(buffer: Buffer) -> Result[Output]:
             return await self._run(
-                buffer, input, messages, identity, deps, fresh, timeout, recorders, busy_timeout, abandon_paused
+                buffer,
+                input,
+                messages,
+                identity,
+                deps,
+                fresh,
+                timeout,
+                recorders,
+                busy_timeout,
+                abandon_paused,
             )
 
         return AgentStream(start, on_disconnect)
@@ -330,7 +339,9 @@ class Agent(Generic[Deps, Output]):
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<Agent {self.name!r} on {self.provider.name}:{self.provider.model}, {len(self._tools)} tools>"
+        return (
+            f"<Agent {self.name!r} on {self.provider.name}:{self.provider.model}, {len(self._tools)} tools>"
+        )
 
     # ── one path for all of the above ───────────────────────────────────────────────────────────
 
@@ -471,7 +482,9 @@ class Agent(Generic[Deps, Output]):
             turn=None,
         )
 
-    async def _offered(self, identity: MemoryIdentity | None, deps: Any, run_id: str) -> Sequence[Tool[..., Any]]:
+    async def _offered(
+        self, identity: MemoryIdentity | None, deps: Any, run_id: str
+    ) -> Sequence[Tool[..., Any]]:
         """The tools of this run: the agent's own, and what its toolsets offer to this identity."""
         if not self._toolsets:
             return self._tools
@@ -526,9 +539,7 @@ def _asked(given: Prompt | None, messages: Sequence[Message] | None) -> Message:
     if given is None:
         if messages and messages[-1].role == "user":
             return messages[-1]
-        raise InputInvalid(
-            "there is no question: pass input, or messages that end with a user message"
-        )
+        raise InputInvalid("there is no question: pass input, or messages that end with a user message")
     if isinstance(given, Message):
         if given.role != "user":
             raise InputInvalid(f"the input must be a user message, not one of role {given.role!r}")

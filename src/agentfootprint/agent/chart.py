@@ -1,9 +1,9 @@
 """The agent's loop as a flow.
 
-    accept → [recall] → prepare { system, messages, tools } → call_model → route
-        route → call_tools → prepare …      the model asked for tools
-              → wrap_up → prepare …         a limit: one last answer without tools
-              → answer → [remember]
+accept → [recall] → prepare { system, messages, tools } → call_model → route
+    route → call_tools → prepare …      the model asked for tools
+          → wrap_up → prepare …         a limit: one last answer without tools
+          → answer → [remember]
 """
 
 from __future__ import annotations
@@ -90,9 +90,7 @@ def limit_rules(limits: Limits) -> tuple[Rule, ...]:
     """The rules of `route`, in the order tried. The names of limits are those of `StopReason`."""
     rules = [rule("the last answer was asked for", "answer", stop=nonempty())]
     if limits.max_iterations is not None:
-        rules.append(
-            rule("max_iterations", "limit", pending=nonempty(), iteration=ge(limits.max_iterations))
-        )
+        rules.append(rule("max_iterations", "limit", pending=nonempty(), iteration=ge(limits.max_iterations)))
     if limits.max_tool_calls is not None:
         rules.append(
             rule("max_tool_calls", "limit", pending=nonempty(), tool_count=ge(limits.max_tool_calls + 1))

@@ -79,9 +79,7 @@ class Claims:
                 "Checkpoint.from_json(text) makes one"
             )
         if checkpoint.agent != agent:
-            raise CheckpointMismatch(
-                f"the checkpoint is of agent {checkpoint.agent!r}, this is {agent!r}"
-            )
+            raise CheckpointMismatch(f"the checkpoint is of agent {checkpoint.agent!r}, this is {agent!r}")
         if identity is not None and identity != checkpoint.identity:
             # The same words for a foreign and for a missing identity: nothing about others is told.
             raise CheckpointMismatch("the checkpoint does not belong to this identity")
@@ -159,9 +157,7 @@ def _key(checkpoint: Checkpoint) -> StateKey:
     return StateKey(checkpoint.identity, "checkpoint", checkpoint.digest)
 
 
-def answers_for(
-    checkpoint: Checkpoint, answer: Any, answers: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def answers_for(checkpoint: Checkpoint, answer: Any, answers: Mapping[str, Any] | None) -> dict[str, Any]:
     """The answers by the ids of their questions, each of the right kind.
 
     Raises:

@@ -160,7 +160,7 @@ class AgentStream(AsyncIterable[Event], Generic[Output]):
             current = asyncio.current_task()
             if current is not None and current.cancelling():
                 raise
-        except Exception:  # noqa: BLE001 - a reader that left does not want the run's error
+        except Exception:
             return
 
 

@@ -99,7 +99,9 @@ def _kept(footprint: Footprint, step: StepRecord) -> list[str]:
     lines = []
     for call in step.calls:
         what = "The conversation" if call.name == "conversation" else f"Memory {call.key!r}"
-        lines.append(f"{what} could not be written: {call.error[1]}" if call.error else f"{what} was written.")
+        lines.append(
+            f"{what} could not be written: {call.error[1]}" if call.error else f"{what} was written."
+        )
     return lines
 
 
@@ -232,11 +234,7 @@ def _shared(answer: str, source: str) -> list[str]:
         length = 0
         for place in places.get(words[at][0], ())[:50]:
             n = 1
-            while (
-                at + n < len(words)
-                and place + n < len(theirs)
-                and words[at + n][0] == theirs[place + n]
-            ):
+            while at + n < len(words) and place + n < len(theirs) and words[at + n][0] == theirs[place + n]:
                 n += 1
             length = max(length, n)
         if length:

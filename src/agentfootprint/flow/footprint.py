@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputInvalid, JournalInvalid, ReplayRefused
@@ -21,7 +21,6 @@ __all__ = ["FORMAT", "Footprint"]
 
 FORMAT = 1
 """Version of the file form (`*.footprint.jsonl`)."""
-
 
 
 class Footprint:

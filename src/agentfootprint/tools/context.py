@@ -103,7 +103,9 @@ class ToolContext(Generic[Deps]):
             **kwargs,
         )
 
-    def ask(self, question: str, *, data: Any = None, answer: Any = None, expires_in: float | None = None) -> Any:
+    def ask(
+        self, question: str, *, data: Any = None, answer: Any = None, expires_in: float | None = None
+    ) -> Any:
         """Asks a person from a plain `def` tool; `await ask_human(...)` is the same for `async def`.
 
         The run pauses here. When it goes on, the tool's body runs again from its first line, and this
@@ -183,7 +185,11 @@ async def ask_human(
 
 
 def pause_here(
-    data: Any = None, *, question: str = "What is the result?", answer: Any = None, expires_in: float | None = None
+    data: Any = None,
+    *,
+    question: str = "What is the result?",
+    answer: Any = None,
+    expires_in: float | None = None,
 ) -> Any:
     """Ends the call here: a person's answer becomes the tool's result, and nothing runs again."""
     return current_tool()._ask(question, "result", data, answer, expires_in)

@@ -98,9 +98,7 @@ class Dispatcher:
             return self._invoke(step, tool, call, arguments)
 
         # Recorded with the arguments as the model sent them: those are what was approved.
-        done: Dispatched = await step.call(
-            call.name, invoke, call.arguments, key=call.id, returns=Dispatched
-        )
+        done: Dispatched = await step.call(call.name, invoke, call.arguments, key=call.id, returns=Dispatched)
         return done
 
     async def _invoke(
@@ -119,7 +117,9 @@ class Dispatcher:
             return Dispatched(_message(call, _told(tool, value)))
         except TimeoutError as error:
             if limit is not None and limit.expired():
-                return _refused(call, "timeout", f"{call.name} was stopped: it took longer than {timeout:g} s.")
+                return _refused(
+                    call, "timeout", f"{call.name} was stopped: it took longer than {timeout:g} s."
+                )
             return _refused(call, "error", _failure(tool, error))
         except Exception as error:
             return _refused(call, "error", _failure(tool, error))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import ConfigurationError
-from .context import ToolContext
 from .tool import Tool, make_tool
 
 __all__ = ["StaticToolset", "as_tools"]
