@@ -94,7 +94,7 @@ def check_part(name: str, part: object) -> None:
     if "\x00" in part:
         raise IdentityInvalid(f"{name} holds a NUL character: stores would cut or confuse it")
     try:
-        size = len(part.encode("utf-8"))
+        size = len(part) if part.isascii() else len(part.encode("utf-8"))
     except UnicodeEncodeError:
         raise IdentityInvalid(f"{name} holds a lone surrogate: it has no UTF-8 form") from None
     if size > MAX_PART_BYTES:

@@ -36,9 +36,10 @@ class MemoryEntry:
 
     def __post_init__(self) -> None:
         check_part("a memory entry's id", self.id)
-        for name, time in (("created", self.created), ("expires", self.expires)):
-            if time is not None and not math.isfinite(time):
-                raise InputInvalid(f"a memory entry's {name} must be finite seconds since the epoch, or None")
+        if not (math.isfinite(self.created or 0) and math.isfinite(self.expires or 0)):
+            raise InputInvalid(
+                "created and expires of a memory entry are finite seconds since the epoch, or None"
+            )
 
 
 @dataclass(frozen=True, slots=True)

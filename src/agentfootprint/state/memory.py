@@ -6,7 +6,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from operator import itemgetter
 from threading import Lock
 
@@ -124,9 +124,11 @@ class InMemoryState:
         now = self._clock()
         with self._lock:
             slot = self._find(key)
-            log = slot.log[bisect_right(slot.log, after, key=_sequence_of) :] if slot else []
-        living = [(sequence, text) for sequence, text, expires in log if alive(expires, now)]
-        return [LogRecord(sequence, from_json(text, "a log entry")) for sequence, text in living[:limit]]
+            log = slot.log if slot else []
+            start = bisect_right(log, after, key=_sequence_of)
+            living = (entry for entry in islice(log, start, None) if alive(entry[2], now))
+            found = list(islice(living, limit))
+        return [LogRecord(sequence, from_json(text, "a log entry")) for sequence, text, _ in found]
 
     async def delete(self, key: StateKey) -> None:
         self._check_open()

@@ -9,9 +9,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from ..errors import ConfigurationError, StoreCorrupt, StoreError, StoreUnavailable
 
@@ -40,6 +40,7 @@ class SQLiteFile:
     """
 
     _connection: sqlite3.Connection | None = None
+    _jobs: SimpleQueue[Callable[[], None] | None] | None = None
 
     def __init__(self, path: str | os.PathLike[str], schema: Schema, timeout: float) -> None:
         name = os.fspath(path)
@@ -51,7 +52,6 @@ class SQLiteFile:
         self._schema = schema
         self._timeout = timeout
         self._lock = _lock_of(os.path.realpath(self.path))
-        self._executor: ThreadPoolExecutor | None = None
         self._full_sync = False
         self._closed = False
         self._pid = os.getpid()
@@ -85,23 +85,47 @@ class SQLiteFile:
         if self._closed:
             return
         self._closed = True
-        if self._executor is not None and self._pid == os.getpid():
-            closing = self._executor.submit(self._disconnect)
-            self._executor.shutdown(wait=False)
-            await asyncio.shield(asyncio.wrap_future(closing))
+        if self._jobs is not None and self._pid == os.getpid():
+            closing = self._enqueue(self._disconnect)
+            self._jobs.put(None)
+            await asyncio.shield(closing)
 
     def __del__(self) -> None:
-        if self._connection is not None and self._pid == os.getpid():
-            self._connection.close()
+        if self._jobs is not None and self._pid == os.getpid():
+            self._jobs.put(None)
+            if self._connection is not None:
+                self._connection.close()
 
     async def _submit(self, work: Work[T]) -> T:
         if self._closed:
             raise StoreUnavailable(f"the store on {self.path} was closed: make a new one to go on")
         if self._pid != os.getpid():
             self._adopt()
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, "agentfootprint-sqlite")
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._guarded, work)
+        if self._jobs is None:
+            self._jobs = SimpleQueue()
+            threading.Thread(
+                target=_serve, args=(self._jobs,), name="agentfootprint-sqlite", daemon=True
+            ).start()
+        return await self._enqueue(lambda: self._guarded(work))
+
+    def _enqueue(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        """Hands a call to the thread; half as expensive as an executor, which counts here."""
+        assert self._jobs is not None
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def job() -> None:
+            if future.cancelled():
+                return
+            try:
+                result = call()
+            except BaseException as error:
+                _settle(loop, future, future.set_exception, error)
+            else:
+                _settle(loop, future, future.set_result, result)
+
+        self._jobs.put(job)
+        return future
 
     def _adopt(self) -> None:
         """Makes this object usable in a child process: the parent's thread is not here."""
@@ -111,7 +135,7 @@ class SQLiteFile:
                 f"the store on {self.path} was in use when this process was forked without Python's "
                 "knowledge: create or first use it after the fork"
             )
-        self._executor = None
+        self._jobs = None
         self._pid = os.getpid()
 
     def _guarded(self, work: Work[T]) -> T:
@@ -236,6 +260,27 @@ _REOPEN = frozenset(
     }
 )
 """After these the file is opened anew at the next call: it may have been repaired or replaced."""
+
+
+def _serve(jobs: SimpleQueue[Callable[[], None] | None]) -> None:
+    while (job := jobs.get()) is not None:
+        job()
+        # A store that nobody uses any more can go while the thread waits.
+        del job
+
+
+def _settle(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], setter: Callable[[Any], None], outcome: object
+) -> None:
+    def settle() -> None:
+        if not future.done():
+            setter(outcome)
+
+    try:
+        loop.call_soon_threadsafe(settle)
+    except RuntimeError:
+        # The loop was closed meanwhile: nobody waits any more.
+        pass
 
 
 def _transaction(connection: sqlite3.Connection, work: Work[T]) -> T:
