@@ -45,6 +45,7 @@ __all__ = ["Agent"]
 Deps = TypeVar("Deps")
 Output = TypeVar("Output")
 E = TypeVar("E", bound=Event)
+Ended = TypeVar("Ended", bound="Completed[Any] | Stopped[Any]")
 
 Prompt = str | Message | Part | Sequence["str | Part"]
 
@@ -306,7 +307,7 @@ class Agent(Generic[Deps, Output]):
     def on(self, pattern: str, fn: Callable[[Any], Any]) -> Handle: ...
     def on(self, pattern: Pattern, fn: Callable[[Any], Any]) -> Handle:
         """Calls `fn` with every event that matches: `agent.on("tool.*", ...)`, `agent.on(ToolEnded, ...)`."""
-        return self._recorders.on(pattern, fn)  # type: ignore[arg-type]
+        return self._recorders.on(pattern, fn)
 
     def attach(self, recorder: Recorder) -> Handle:
         """Lets a recorder watch the runs that start from now on; `handle.detach()` takes it away."""
@@ -362,9 +363,7 @@ class Agent(Generic[Deps, Output]):
         self._check_identity(identity)
         dispatch = self._dispatch(recorders, buffer)
         run = Run(self._flow, timeout=timeout if timeout is not None else self._timeout)
-        toolset = self._tools
-        if self._toolsets:
-            toolset = await self._offered(identity, deps, run.id)
+        toolset = await self._offered(identity, deps, run.id) if self._toolsets else self._tools
         session = self._session(run.id, toolset, identity, deps, dispatch, buffer)
         run.deps, run.tell = session, session.hears
         conversation = self._conversation(identity, fresh)
@@ -418,7 +417,7 @@ class Agent(Generic[Deps, Output]):
             if turn is not None:
                 await _bounded(turn.end(paused=paused))
 
-    def _ended(self, run: Run, session: Session, result: Any) -> Any:
+    def _ended(self, run: Run, session: Session, result: Ended) -> Ended:
         if session.wants(RunEnded):
             usage = run.get("usage", Usage())
             reason = str(result.reason) if isinstance(result, Stopped) else None
@@ -491,7 +490,7 @@ class Agent(Generic[Deps, Output]):
         context = RunContext(identity, deps, run_id)
         found: list[Any] = list(self._tools)
         for toolset in self._toolsets:
-            found += await toolset.tools(context)
+            found += await cast(Toolset, toolset).tools(context)
         return as_tools(found)
 
     def _conversation(self, identity: MemoryIdentity | None, fresh: bool) -> Conversation | None:

@@ -56,7 +56,7 @@ class Conversation:
         until = time.monotonic() + wait
         while True:
             record = await self._state.get(self._head)
-            head = dict(record.value) if record is not None else {"turns": 0, "last": 0}
+            head: dict[str, Any] = dict(record.value) if record is not None else {"turns": 0, "last": 0}
             lease = head.get("lease")
             if lease is None or lease["until"] <= time.time() or lease["owner"] == run_id:
                 paused = head.get("paused")

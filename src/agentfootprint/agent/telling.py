@@ -240,8 +240,7 @@ def _shared(answer: str, source: str) -> list[str]:
         if length:
             text = answer[words[at][1] : words[at + length - 1][2]]
             telling = any(ch.isdigit() for ch in text) or len(text) > _COMMON
-            if telling and (length > 1 or any(ch.isdigit() for ch in text) or len(text) > _COMMON):
-                if text not in out:
-                    out.append(text)
+            if telling and text not in out:
+                out.append(text)
         at += max(length, 1)
     return out[:8]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import ConfigurationError
+from .base import RunContext
 from .tool import Tool, make_tool
 
 __all__ = ["StaticToolset", "as_tools"]
