@@ -385,8 +385,29 @@ async def test_a_blocking_recorder_in_a_thread_never_blocks_the_loop() -> None:
     await queue.aclose()
 
 
+async def test_closing_twice_is_the_same_as_once() -> None:
+    class Closing(Blocking):
+        closed = 0
+
+        async def aclose(self) -> None:
+            self.closed += 1
+
+    for in_thread in (True, False):
+        closing = Closing()
+        closing.gate.set()
+        queue = queued(closing, in_thread=in_thread)
+        put(queue, "a")
+        await queue.aclose()
+        await queue.aclose()
+        await queue.flush()
+        assert (closing.seen, closing.closed) == (["a"], 1)
+
+
 async def test_a_thread_that_hangs_is_given_up_in_time() -> None:
-    slow = Blocking()
+    class Closing(Blocking):
+        def aclose(self) -> None: ...
+
+    slow = Closing()
     queue = queued(slow, in_thread=True)
     put(queue, "a", "b")
     assert await asyncio.to_thread(slow.busy.wait, 10)

@@ -138,8 +138,9 @@ class Queued:
         Raises:
             TimeoutError: not done within `timeout` seconds; what is queued stays queued.
         """
-        await self._emptied(timeout)
-        await self._ability("flush")
+        if not self._closed:
+            await self._emptied(timeout)
+            await self._ability("flush", timeout)
 
     async def aclose(self, timeout: float = 5.0) -> None:
         """Flush, then stop and close the recorder. Later events are dropped and counted.
@@ -148,12 +149,14 @@ class Queued:
             TimeoutError: not everything was handled within `timeout` seconds; the rest is dropped and
                 counted.
         """
+        if self._closed:
+            return
         try:
             await self.flush(timeout)
         finally:
             self._stop()
             try:
-                await self._ability("aclose")
+                await self._ability("aclose", timeout)
             finally:
                 if self._thread is not None:
                     self._thread.shutdown(wait=False)
@@ -176,17 +179,18 @@ class Queued:
                 f"recorder {self.faults.name} has {self.pending} events waiting after {timeout} s"
             ) from None
 
-    async def _ability(self, name: str) -> None:
+    async def _ability(self, name: str, timeout: float) -> None:
         act = getattr(self._recorder, name, None)
         if act is None:
             return
-        if self._thread is None:
-            result = act()
-        else:
-            # In the recorder's own thread: it need not know about threads.
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, act)
-        if isawaitable(result):
-            await result
+        async with asyncio.timeout(timeout):
+            if self._thread is None:
+                result = act()
+            else:
+                # In the recorder's own thread: it need not know about threads.
+                result = await asyncio.get_running_loop().run_in_executor(self._thread, act)
+            if isawaitable(result):
+                await result
 
     # --- the worker
 
