@@ -237,6 +237,22 @@ async def test_a_plain_recorder_behind_the_loop_leaves_turns_to_others() -> None
     assert quick.seen == 8
 
 
+async def test_a_worker_that_somebody_cancels_is_replaced_and_its_events_are_counted() -> None:
+    slow = Gated()
+    queue = queued(slow)
+    before = asyncio.all_tasks()
+    put(queue, "a", "b")
+    await turns()
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+    await turns()
+    assert queue.dropped == 2
+    slow.gate.set()
+    put(queue, "c")
+    await queue.aclose()
+    assert slow.seen == ["c"]
+
+
 # --- loops that end
 
 

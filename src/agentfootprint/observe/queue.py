@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Coroutine
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context
@@ -50,12 +49,11 @@ def queued(
 class _Worker:
     """Whoever empties the queue right now. It ends when the queue is empty: an idle queue owns no task."""
 
-    __slots__ = ("coroutine", "loop", "task")
+    __slots__ = ("loop", "task")
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.task: asyncio.Task[None] | None = None
-        self.coroutine: Coroutine[Any, Any, None] | None = None
 
 
 class Queued:
@@ -211,9 +209,8 @@ class Queued:
         worker = self._hire(loop)
         if worker is None:
             return
-        worker.coroutine = self._drain(worker)
         # In an empty context: the worker outlives the run it was started in and must not keep or show it.
-        task = worker.task = loop.create_task(worker.coroutine, context=Context())
+        task = worker.task = loop.create_task(self._drain(worker), context=Context())
         task.add_done_callback(lambda ended: self._ended(worker, ended))
         # Of a loop that closes while a recorder hangs: `_bury` counts what was lost, asyncio need not log.
         with suppress(AttributeError):
@@ -298,8 +295,6 @@ class Queued:
         worker = self._worker
         if worker is not None and worker.loop is not None and worker.loop.is_closed():
             self._forsake(worker, "the event loop ended; aclose() before it does")
-            if worker.coroutine is not None:
-                worker.coroutine.close()
 
     def _stop(self) -> None:
         with self._lock:
