@@ -467,6 +467,20 @@ async def test_a_failure_in_the_thread_is_counted_whatever_it_is() -> None:
     assert queue.failures == 1
 
 
+async def test_a_recorder_in_a_thread_may_close_asynchronously_also_in_debug_mode() -> None:
+    class Closing(Blocking):
+        closed = 0
+
+        async def aclose(self) -> None:
+            self.closed += 1
+
+    asyncio.get_running_loop().set_debug(True)
+    closing = Closing()
+    await queued(closing, in_thread=True).aclose()
+    asyncio.get_running_loop().set_debug(False)
+    assert closing.closed == 1
+
+
 async def test_an_awaitable_in_the_thread_is_a_failure_that_says_so() -> None:
     async def never() -> None: ...
 

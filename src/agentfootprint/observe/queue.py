@@ -182,7 +182,7 @@ class Queued:
         if act is None:
             return
         async with asyncio.timeout(timeout):
-            if self._thread is None:
+            if self._thread is None or iscoroutinefunction(act):
                 result = act()
             else:
                 # In the recorder's own thread: it need not know about threads.
