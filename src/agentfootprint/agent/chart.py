@@ -332,6 +332,10 @@ class _Ask:
         reply: LLMResponse | None = None
         first: float | None = None
         chunks = 0
+        text = own.teller(TextDelta, step)
+        reasoning = own.teller(ReasoningDelta, step)
+        drafted = own.teller(ToolCallDrafted, step)
+        buffer = own.buffer
         stream = own.settings.provider.stream(request)
         try:
             async for chunk in stream:
@@ -341,14 +345,14 @@ class _Ask:
                 if first is None:
                     first = time.monotonic() - begun
                 chunks += 1
-                if chunk.text:
-                    own.tell(TextDelta, step, chunk.text)
-                if chunk.reasoning:
-                    own.tell(ReasoningDelta, step, chunk.reasoning)
-                if (draft := chunk.tool_call_delta) is not None:
-                    own.tell(ToolCallDrafted, step, draft.index, draft.id, draft.name, draft.arguments)
-                if own.buffer is not None and own.buffer.full:
-                    await own.buffer.room()
+                if chunk.text and text is not None:
+                    text(chunk.text)
+                if chunk.reasoning and reasoning is not None:
+                    reasoning(chunk.reasoning)
+                if (draft := chunk.tool_call_delta) is not None and drafted is not None:
+                    drafted(draft.index, draft.id, draft.name, draft.arguments)
+                if buffer is not None and buffer.full:
+                    await buffer.room()
         finally:
             # A generator left half-way is closed here, in the task that ran it.
             close = getattr(stream, "aclose", None)
