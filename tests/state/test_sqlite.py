@@ -115,6 +115,21 @@ async def test_cancelled_work_that_had_not_begun_is_taken_back(path: Path) -> No
         assert await store.read(KEY) == []
 
 
+def test_a_loop_that_ended_while_work_ran_takes_nothing_with_it(path: Path) -> None:
+    store = SQLiteState(path)
+    go_on = threading.Event()
+
+    async def give_up() -> None:
+        blocking = asyncio.create_task(store._file.read(lambda db: go_on.wait(30)))
+        await asyncio.sleep(0)
+        blocking.cancel()
+
+    asyncio.run(give_up())
+    go_on.set()
+    assert asyncio.run(store.increment(KEY)) == 1
+    asyncio.run(store.aclose())
+
+
 async def test_closing_finishes_what_was_asked_before(path: Path) -> None:
     store = SQLiteState(path)
     writes = [asyncio.create_task(store.append(KEY, number)) for number in range(20)]
