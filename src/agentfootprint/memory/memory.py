@@ -84,14 +84,18 @@ class Memory:
                 "None to keep entries"
             )
 
-    async def recall(self, identity: MemoryIdentity, query: str) -> Recalled:
+    async def recall(self, identity: MemoryIdentity, query: str, *, beside: bool = False) -> Recalled:
         """What is shown for a new question: oldest first, each question before its answer.
+
+        `beside=True` leaves out the turns of the identity's own conversation, for a run that
+        continues that conversation anyway: they would be shown twice.
 
         Raises:
             StoreError: the store failed, or an entry cannot be read as a turn.
         """
         assert self.strategy is not None
-        entries = tuple(await self.strategy.recall(self, identity.scoped(self.scope), query))
+        own = identity.conversation_id if beside else None
+        entries = tuple(await self.strategy.recall(self, identity.scoped(self.scope), query, skip=own))
         return Recalled(entries, tuple(self._messages(entries)))
 
     async def remember(
@@ -116,19 +120,25 @@ class Memory:
         entry = MemoryEntry(
             id=self._entry_id(identity, turn_id),
             value={"messages": [encode(question), encode(answer)]},
-            metadata={"turn": turn_id},
+            metadata={"turn": turn_id, "conversation": identity.conversation_id},
             expires=None if self.retention is None else time.time() + self.retention,
         )
         stored = await self.store.put(identity.scoped(self.scope), entry)
         return stored or entry
 
-    async def newest(self, identity: MemoryIdentity, n: int) -> list[MemoryEntry]:
-        """This memory's last `n` entries of exactly this (scoped) identity, newest first."""
+    async def newest(self, identity: MemoryIdentity, n: int, *, skip: str | None = None) -> list[MemoryEntry]:
+        """This memory's last `n` entries of exactly this (scoped) identity, newest first, without those
+        of the conversation `skip`."""
         found: list[MemoryEntry] = []
         cursor: str | None = None
         while True:
             page = await self.store.list(identity, limit=n, cursor=cursor)
-            found += [entry for entry in page.entries if entry.id.startswith(f"{self.id}/")]
+            found += [
+                entry
+                for entry in page.entries
+                if entry.id.startswith(f"{self.id}/")
+                and (skip is None or entry.metadata.get("conversation") != skip)
+            ]
             cursor = page.cursor
             if cursor is None or len(found) >= n:
                 return found[:n]
