@@ -44,7 +44,19 @@ SHOPS = {
     ],
 }
 FIRST = ["Ines", "Jonas", "Amara", "Luca", "Sofia", "Noah", "Yuki", "Elif", "Mateo", "Priya", "Hanna", "Omar"]
-LAST = ["Costa", "Weber", "Okafor", "Rossi", "Novak", "Larsen", "Tanaka", "Demir", "Garcia", "Nair", "Virtanen"]
+LAST = [
+    "Costa",
+    "Weber",
+    "Okafor",
+    "Rossi",
+    "Novak",
+    "Larsen",
+    "Tanaka",
+    "Demir",
+    "Garcia",
+    "Nair",
+    "Virtanen",
+]
 
 
 def rows(orders_per_shop: int = 1500) -> Iterator[list[str]]:

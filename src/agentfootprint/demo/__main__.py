@@ -63,9 +63,11 @@ async def main() -> None:
 async def ask(agent: Agent[None, str], who: MemoryIdentity, text: str) -> Result[str]:
     result = await agent.run(text, identity=who)
     said = f"asks a person: {result.asks[0].question}" if isinstance(result, Paused) else result.output
-    print(textwrap.dedent(f"""\
+    print(
+        textwrap.dedent(f"""\
         {who.tenant}, {who.principal}:  {text}
-          {said}"""))
+          {said}""")
+    )
     return result
 
 

@@ -73,7 +73,9 @@ def build_agent(folder: Path) -> Agent[None, str]:
         provider=support_model(),  # any object with complete() and stream() goes here
         system=instructions,
         tools=[desk.lookup_order, desk.find_orders, desk.refund_order],
-        memory=[Memory("desk", scope="principal", strategy=Window(5), store=SQLiteStore(folder / "support.db"))],
+        memory=[
+            Memory("desk", scope="principal", strategy=Window(5), store=SQLiteStore(folder / "support.db"))
+        ],
         state=SQLiteState(folder / "support.db"),
         max_iterations=8,
     )

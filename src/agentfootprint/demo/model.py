@@ -66,8 +66,14 @@ def last_order_id(messages: Iterable[Message]) -> str | None:
 
 
 def told(order: dict[str, Any]) -> str:
-    status = f"was delivered on {order['delivered']}" if order["status"] == "delivered" else f"is {order['status']}"
-    return f"Order {order['order_id']} ({order['item']}, {order['amount']} EUR, {order['customer']}) {status}."
+    status = (
+        f"was delivered on {order['delivered']}"
+        if order["status"] == "delivered"
+        else f"is {order['status']}"
+    )
+    return (
+        f"Order {order['order_id']} ({order['item']}, {order['amount']} EUR, {order['customer']}) {status}."
+    )
 
 
 def listed(orders: list[dict[str, Any]]) -> str:
