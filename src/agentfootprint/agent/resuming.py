@@ -24,7 +24,7 @@ from ..tools.tool import Tool
 from .checkpoint import Checkpoint, pack
 from .session import Session
 
-__all__ = ["Claims", "answers_for", "restored"]
+__all__ = ["Claims", "answers_for", "fits", "restored"]
 
 RECLAIM_SECONDS = 30.0
 """After this long without a word, a claim whose tools are all idempotent may be taken again."""
@@ -181,11 +181,12 @@ def answers_for(checkpoint: Checkpoint, answer: Any, answers: Mapping[str, Any] 
         listed = "; ".join(f"{ask.id}: {ask.question}" for ask in missing)
         raise AnswerRequired(f"open questions need an answer: {listed}")
     for ask in asks.values():
-        _fits(ask, given[ask.id])
+        fits(ask, given[ask.id])
     return given
 
 
-def _fits(ask: Ask, answer: Any) -> None:
+def fits(ask: Ask, answer: Any) -> None:
+    """Raises `AnswerInvalid` when an answer is not of the kind its question wants."""
     if ask.schema is None:
         return
     from jsonschema_rs import ValidationError, validator_for
