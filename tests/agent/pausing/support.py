@@ -33,13 +33,14 @@ def output_of(result: Any) -> Any:
     return result.output
 
 
-def through_text(paused: Paused | Checkpoint) -> Checkpoint:
+def through_text(paused: Any) -> Checkpoint:
     """The checkpoint as another process would read it."""
-    checkpoint = paused.checkpoint if isinstance(paused, Paused) else paused
+    checkpoint = paused if isinstance(paused, Checkpoint) else must_pause(paused).checkpoint
     return Checkpoint.from_json(checkpoint.to_json())
 
 
-async def go_on(agent: Agent[Any, Any], paused: Paused | Checkpoint, *answer: Any, **options: Any) -> Any:
+async def go_on(agent: Agent[Any, Any], paused: Any, *answer: Any, **options: Any) -> Any:
+    """Resumes a paused result (or a checkpoint) from its text."""
     if answer:
         options["answer"] = answer[0]
     return await agent.resume(through_text(paused), **options)

@@ -150,7 +150,7 @@ async def test_a_plain_tool_asks_from_its_thread() -> None:
     threads: list[str] = []
 
     @tool
-    def book(ctx: ToolContext, city: str) -> str:
+    def book(ctx: ToolContext[Any], city: str) -> str:
         threads.append(threading.current_thread().name)
         first = ctx.ask(f"Which day in {city}?")
         second = ctx.ask("Which hour?", answer=int)
@@ -273,7 +273,7 @@ async def test_effects_through_the_context_are_not_repeated() -> None:
         return f"charge-{len(charged)}"
 
     @tool
-    async def checkout(ctx: ToolContext, amount: int) -> str:
+    async def checkout(ctx: ToolContext[Any], amount: int) -> str:
         reserved.append("again")
         receipt = await ctx.call("charge", charge, amount)
         extra = await ctx.call("charge", charge, amount + 1)
@@ -296,7 +296,7 @@ async def test_an_effect_may_have_the_name_of_its_tool() -> None:
         return "receipt"
 
     @tool
-    async def charge(ctx: ToolContext, amount: int) -> str:
+    async def charge(ctx: ToolContext[Any], amount: int) -> str:
         receipt = await ctx.call("charge", charge_card, amount)
         return f"{receipt}, {await ask_human('Note?')}"
 
@@ -316,7 +316,7 @@ async def test_an_effect_that_failed_before_the_pause_fails_the_same_way_after_i
         raise Declined("no money")
 
     @tool
-    async def checkout(ctx: ToolContext, amount: int) -> str:
+    async def checkout(ctx: ToolContext[Any], amount: int) -> str:
         try:
             await ctx.call("charge", charge, amount, raises=(Declined,))
         except Declined as error:
@@ -356,7 +356,7 @@ async def test_an_effect_that_differs_on_the_second_run_is_an_error() -> None:
     charged: list[int] = []
 
     @tool
-    async def pay(ctx: ToolContext) -> str:
+    async def pay(ctx: ToolContext[Any]) -> str:
         await ctx.call("charge", charged.append, next(amounts))
         await ask_human("Sure?")
         return "paid"
@@ -427,7 +427,7 @@ async def test_an_async_tool_that_swallows_the_pause_fails_loudly(then: str) -> 
 
 async def test_a_plain_tool_that_swallows_the_pause_fails_loudly() -> None:
     @tool
-    def greedy(ctx: ToolContext) -> str:
+    def greedy(ctx: ToolContext[Any]) -> str:
         try:
             return str(ctx.ask("Sure?"))
         except BaseException:
