@@ -1,7 +1,7 @@
-"""A stand-in for a language model: it reads the conversation and follows a few rules, with no key and no network.
+"""A stand-in for a language model: it reads the conversation and follows a few rules. No key, no network.
 
-It knows no order. What it says comes out of the results of the tools it asked for, and out of the messages in front
-of it, which is where a remembered conversation shows.
+It knows no order. What it says comes from the results of the tools it asked for, and from the messages in
+front of it, which is where a remembered conversation shows.
 """
 
 from __future__ import annotations
@@ -66,8 +66,14 @@ def last_order_id(messages: Iterable[Message]) -> str | None:
 
 
 def told(order: dict[str, Any]) -> str:
-    status = f"was delivered on {order['delivered']}" if order["status"] == "delivered" else f"is {order['status']}"
-    return f"Order {order['order_id']} ({order['item']}, {order['amount']} EUR, {order['customer']}) {status}."
+    status = (
+        f"was delivered on {order['delivered']}"
+        if order["status"] == "delivered"
+        else f"is {order['status']}"
+    )
+    return (
+        f"Order {order['order_id']} ({order['item']}, {order['amount']} EUR, {order['customer']}) {status}."
+    )
 
 
 def listed(orders: list[dict[str, Any]]) -> str:
