@@ -14,7 +14,7 @@ from agentfootprint.state import SQLiteState
 from .model import support_model
 from .orders import Order, Orders
 
-__all__ = ["FOLDER", "build_agent"]
+__all__ = ["FOLDER", "agent", "build_agent"]
 
 FOLDER = Path("demo-data")
 
@@ -68,20 +68,18 @@ def build_agent(folder: Path) -> Agent[None, str]:
     """The agent over the files of a folder. Every process that builds it there works on the same data."""
     folder.mkdir(exist_ok=True)
     desk = Desk(Orders(folder / "orders.db"))
+    kept = folder / "support.db"  # memory, conversations and claims, all in one file
     return Agent(
         name="support",
         provider=support_model(),  # any object with complete() and stream() goes here
         system=instructions,
         tools=[desk.lookup_order, desk.find_orders, desk.refund_order],
-        memory=[
-            Memory("desk", scope="principal", strategy=Window(5), store=SQLiteStore(folder / "support.db"))
-        ],
-        state=SQLiteState(folder / "support.db"),
+        memory=[Memory("desk", scope="principal", strategy=Window(5), store=SQLiteStore(kept))],
+        state=SQLiteState(kept),
         max_iterations=8,
     )
 
 
-def __getattr__(name: str) -> Agent[None, str]:
-    if name == "agent":  # built when the command line asks for it: importing this module writes no file
-        return build_agent(FOLDER)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def agent() -> Agent[None, str]:
+    """What the command line is given: built when it is called, so that an import writes no file."""
+    return build_agent(FOLDER)
