@@ -278,14 +278,14 @@ async def remember(c: C) -> None:
         try:
             number = await c.call("conversation", turn.save, new)
             own.tell(ConversationSaved, c, number)
-        except AgentFootprintError as error:
+        except Exception as error:
             own.tell(ConversationFailed, c, str(error))
     exchange = (*given.messages, Message.assistant(c["output"]))
     for name, memory in own.settings.memories.items():
         try:
             await c.call("remember", partial(_remember, memory, own), exchange, key=name)
             own.tell(MemoryWritten, c, name, own.run_id)
-        except AgentFootprintError as error:
+        except Exception as error:
             own.tell(MemoryFailed, c, name, "remember", str(error))
 
 

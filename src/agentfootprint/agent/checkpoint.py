@@ -9,12 +9,12 @@ import json
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import CheckpointTampered, CheckpointVersion, IdentityInvalid, JournalInvalid
+from ..errors import CheckpointTampered, CheckpointVersion, IdentityInvalid
 from ..flow import Ask
-from ..flow.codec import decode, dumps, encode
+from ..flow.codec import decode, dumps, encode, whole
 from ..identity import MemoryIdentity
 from ..messages import Usage
 
@@ -22,8 +22,6 @@ __all__ = ["CHECKPOINT_SCHEMA", "Checkpoint", "pack"]
 
 CHECKPOINT_SCHEMA = 1
 """Version of the text form. Texts of every version that was released stay readable in the tests."""
-
-_FIELDS = {"checkpoint", "agent", "identity", "created", "expires", "tools", "asks", "usage", "run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class Checkpoint:
         created, expires: seconds since the epoch; `expires` None is never.
         tools: fingerprints of the tools whose calls wait.
         usage: tokens so far.
-        run, packed: the run, as data and as it stands in the text.
+        packed: the run as it stands in the text; `run` unpacks it.
         signature: HMAC-SHA-256 with the agent's `checkpoint_key`, as hex; None without one.
     """
 
@@ -52,9 +50,25 @@ class Checkpoint:
     tools: Mapping[str, str]
     asks: list[Ask]
     usage: Usage
-    run: Mapping[str, Any]
-    packed: str
+    packed: str = field(repr=False)
     signature: str | None = None
+    _run: Mapping[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """The run as data. `agent.resume` unpacks it only after it knows the text as its own.
+
+        Raises:
+            CheckpointTampered: it is not what was packed.
+        """
+        if self._run is None:
+            try:
+                run = _unpack(self.packed)
+            except (ValueError, RecursionError, zlib.error) as error:
+                raise CheckpointTampered(f"the checkpoint was cut or changed: {error}") from None
+            object.__setattr__(self, "_run", run)
+            return run
+        return self._run
 
     @property
     def run_id(self) -> str:
@@ -73,7 +87,7 @@ class Checkpoint:
             "created": self.created,
             "expires": self.expires,
             "tools": dict(self.tools),
-            "asks": encode(self.asks),
+            "asks": whole(encode(self.asks)),
             "usage": encode(self.usage),
             "run": self.packed,
         }
@@ -95,7 +109,7 @@ class Checkpoint:
         """
         try:
             body = json.loads(text)
-        except (ValueError, RecursionError):
+        except (ValueError, TypeError, RecursionError):
             raise CheckpointTampered(
                 "the checkpoint is no JSON: it was cut or changed; take the text that to_json() gave"
             ) from None
@@ -108,10 +122,10 @@ class Checkpoint:
             )
         signature = body.pop("signature", None)
         try:
-            if set(body) != _FIELDS or not (signature is None or isinstance(signature, str)):
-                raise ValueError("its fields are not those of a checkpoint")
+            if not (signature is None or isinstance(signature, str)):
+                raise ValueError("its signature is no text")
             identity = body["identity"]
-            return Checkpoint(
+            checkpoint = Checkpoint(
                 agent=decode(str, body["agent"]),
                 identity=None if identity is None else MemoryIdentity(*identity),
                 created=decode(float, body["created"]),
@@ -119,12 +133,15 @@ class Checkpoint:
                 tools=decode(dict[str, str], body["tools"]),
                 asks=decode(list[Ask], body["asks"]),
                 usage=decode(Usage, body["usage"]),
-                run=_unpack(body["run"]),
+                packed=decode(str, body["run"]),
                 signature=signature,
-                packed=body["run"],
             )
-        except (JournalInvalid, IdentityInvalid, ValueError, TypeError, KeyError, zlib.error) as error:
+            # Whatever would be lost by writing it again is not covered by the digest: it is refused.
+            if checkpoint._body() != body:
+                raise ValueError("it holds something that a checkpoint does not")
+        except (IdentityInvalid, ValueError, TypeError, KeyError, RecursionError) as error:
             raise CheckpointTampered(f"the checkpoint was cut or changed: {error}") from None
+        return checkpoint
 
     def signed(self, key: bytes) -> Checkpoint:
         """The checkpoint with its signature."""
@@ -137,7 +154,8 @@ class Checkpoint:
         """Whether the signature is there and fits."""
         if self.signature is None:
             return False
-        return hmac.compare_digest(self._signature(key), self.signature)
+        given = self.signature.encode("utf-8", "surrogatepass")
+        return hmac.compare_digest(self._signature(key).encode(), given)
 
     def expired(self, now: float | None = None) -> bool:
         """Whether its time, or the time of one of its questions, is over."""
@@ -151,7 +169,7 @@ def _content(body: Mapping[str, Any]) -> bytes:
 
 
 def pack(run: Mapping[str, Any]) -> str:
-    return base64.b64encode(zlib.compress(dumps(run).encode("utf-8", "surrogatepass"), 6)).decode("ascii")
+    return base64.b64encode(zlib.compress(dumps(run).encode(), 6)).decode("ascii")
 
 
 #: A packed run may not unfold to more than this: a small text must not fill the memory.
@@ -163,7 +181,7 @@ def _unpack(packed: str) -> Mapping[str, Any]:
     data = unpacker.decompress(base64.b64decode(packed, validate=True), MAX_UNPACKED)
     if not unpacker.eof:
         raise ValueError("the packed run is cut, or unreasonably large")
-    run = json.loads(data.decode("utf-8", "surrogatepass"))
+    run = json.loads(data)
     if not isinstance(run, dict) or "run" not in run:
         raise ValueError("the packed run is no run")
     return run

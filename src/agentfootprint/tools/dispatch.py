@@ -114,17 +114,22 @@ class Dispatcher:
             else:
                 async with asyncio.timeout(timeout) as limit:
                     value = await tool.invoke(arguments, context)
-            return Dispatched(_message(call, _told(tool, value)))
+            done = Dispatched(_message(call, _told(tool, value)))
         except TimeoutError as error:
             if limit is not None and limit.expired():
-                return _refused(
+                done = _refused(
                     call, "timeout", f"{call.name} was stopped: it took longer than {timeout:g} s."
                 )
-            return _refused(call, "error", _failure(tool, error))
+            else:
+                done = _refused(call, "error", _failure(tool, error))
         except Exception as error:
-            return _refused(call, "error", _failure(tool, error))
+            done = _refused(call, "error", _failure(tool, error))
         finally:
             _current.reset(token)
+        if (swallowed := step.swallowed) is not None:
+            # Not the tool's to answer for, and no result to be kept.
+            raise swallowed
+        return done
 
     def _unknown(self, name: str) -> str:
         known = list(self._tools)
@@ -137,12 +142,17 @@ class Dispatcher:
 
 def _approval(step: Step[Any], tool: Tool[..., Any], call: ToolCall) -> str | None:
     """Asks for approval where the tool wants it; the text of a denial, or None when it may run."""
-    wanted = tool.approval
-    if callable(wanted):
-        wanted = wanted(call.arguments)
-    if not wanted:
-        return None
-    question = wanted if isinstance(wanted, str) else f"Approve {call.name}?"
+    asked = next((record for record in step.asks if record.kind == "approval"), None)
+    if asked is not None:
+        # What was asked stands, whatever the tool would ask now.
+        question = asked.ask.question
+    else:
+        wanted = tool.approval
+        if callable(wanted):
+            wanted = wanted(call.arguments)
+        if not wanted:
+            return None
+        question = wanted if isinstance(wanted, str) else f"Approve {call.name}?"
     answer = step.ask_now(
         question, kind="approval", tool=call.name, arguments=call.arguments, schema=APPROVAL_SCHEMA
     )
