@@ -201,7 +201,9 @@ def _targets(results: Results) -> str:
     ours = next(iter(results.of_role("ours")), None)
     lines = ["| target | measured | peer | ratio | ok? |", "|---|---|---|---|---|"]
     for target in TARGETS:
-        lines.append("| " + " | ".join(_row(results, target, ours)) + " |")
+        row = _row(results, target, ours)
+        if row[1] != "–" or not results.head.get("part"):
+            lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 
 

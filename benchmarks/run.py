@@ -137,7 +137,8 @@ def machine() -> dict[str, Any]:
 
 def measured(frameworks: list[Framework], only: list[str], reps: int, quick: bool) -> list[dict[str, Any]]:
     """Every workload of every framework once per repetition, the frameworks side by side in random order."""
-    rows: list[dict[str, Any]] = [{"machine": machine(), "reps": reps, "quick": quick}]
+    part = set(only) != set(SHARED + OWN)
+    rows: list[dict[str, Any]] = [{"machine": machine(), "reps": reps, "quick": quick, "part": part}]
     lost: set[tuple[str, str]] = set()
 
     def take(framework: Framework, workload: str, rep: int) -> None:
