@@ -13,7 +13,8 @@ import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import AgentFootprintError, ProviderError, StreamTruncated
 from ..events import (
@@ -41,6 +42,10 @@ from ..messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usa
 from .history import close_calls, heal, unique_calls
 from .session import Session
 from .telling import explain, narrate
+
+if TYPE_CHECKING:
+    from ..identity import MemoryIdentity
+    from ..memory.memory import Memory
 
 __all__ = ["AgentState", "Limits", "RunInput", "agent_flow", "limit_rules"]
 
@@ -132,8 +137,15 @@ async def recall(c: C, name: str) -> None:
     own = session(c)
     memory = own.settings.memories[name]
     try:
+        # A conversation that is continued stands in front of the model already.
+        beside = own.turn is not None
         found = await c.call(
-            "recall", _recall, memory, own.identity, c["input"].text, key=name, returns=tuple[Message, ...]
+            "recall",
+            partial(_recall, memory, beside),
+            own.identity,
+            c["input"].text,
+            key=name,
+            returns=tuple[Message, ...],
         )
     except AgentFootprintError as error:
         own.tell(MemoryFailed, c, name, "recall", str(error))
@@ -160,7 +172,7 @@ async def system(c: C) -> None:
     own = session(c)
     text = own.settings.system
     if callable(text):
-        text = await c.call("system", _call_system, text, own, returns=str)
+        text = await c.call("system", partial(_call_system, text, own), returns=str)
     c["system"] = text
 
 
@@ -271,7 +283,7 @@ async def remember(c: C) -> None:
     exchange = (*given.messages, Message.assistant(c["output"]))
     for name, memory in own.settings.memories.items():
         try:
-            await c.call("remember", _remember, memory, own, exchange, key=name)
+            await c.call("remember", partial(_remember, memory, own), exchange, key=name)
             own.tell(MemoryWritten, c, name, own.run_id)
         except AgentFootprintError as error:
             own.tell(MemoryFailed, c, name, "remember", str(error))
@@ -332,6 +344,10 @@ class _Ask:
         reply: LLMResponse | None = None
         first: float | None = None
         chunks = 0
+        text = own.teller(TextDelta, step)
+        reasoning = own.teller(ReasoningDelta, step)
+        drafted = own.teller(ToolCallDrafted, step)
+        buffer = own.buffer
         stream = own.settings.provider.stream(request)
         try:
             async for chunk in stream:
@@ -341,14 +357,14 @@ class _Ask:
                 if first is None:
                     first = time.monotonic() - begun
                 chunks += 1
-                if chunk.text:
-                    own.tell(TextDelta, step, chunk.text)
-                if chunk.reasoning:
-                    own.tell(ReasoningDelta, step, chunk.reasoning)
-                if (draft := chunk.tool_call_delta) is not None:
-                    own.tell(ToolCallDrafted, step, draft.index, draft.id, draft.name, draft.arguments)
-                if own.buffer is not None and own.buffer.full:
-                    await own.buffer.room()
+                if chunk.text and text is not None:
+                    text(chunk.text)
+                if chunk.reasoning and reasoning is not None:
+                    reasoning(chunk.reasoning)
+                if (draft := chunk.tool_call_delta) is not None and drafted is not None:
+                    drafted(draft.index, draft.id, draft.name, draft.arguments)
+                if buffer is not None and buffer.full:
+                    await buffer.room()
         finally:
             # A generator left half-way is closed here, in the task that ran it.
             close = getattr(stream, "aclose", None)
@@ -363,12 +379,12 @@ class _Ask:
         return reply, chunks, first
 
 
-async def _recall(memory: Any, identity: Any, query: str) -> tuple[Message, ...]:
-    found = await memory.recall(identity, query)
-    return tuple(found.messages)
+async def _recall(memory: Memory, beside: bool, identity: MemoryIdentity, query: str) -> tuple[Message, ...]:
+    return (await memory.recall(identity, query, beside=beside)).messages
 
 
-async def _remember(memory: Any, own: Session, exchange: Sequence[Message]) -> None:
+async def _remember(memory: Memory, own: Session, exchange: Sequence[Message]) -> None:
+    assert own.identity is not None
     await memory.remember(own.identity, own.run_id, exchange)
 
 

@@ -95,6 +95,19 @@ class Session:
         if self._dispatch is not None and self._dispatch.wants(kind):
             self._dispatch(kind(self.run_id, time.time(), None if step is None else step.id, *fields))
 
+    def teller(self, kind: type[Event], step: Step[Any]) -> Callable[..., None] | None:
+        """`tell` for many events of one kind from one step, such as text chunks; None when nobody
+        listens."""
+        dispatch = self._dispatch
+        if dispatch is None or not dispatch.wants(kind):
+            return None
+        run_id, step_id, clock = self.run_id, step.id, time.time
+
+        def tell(*fields: Any) -> None:
+            dispatch(kind(run_id, clock(), step_id, *fields))
+
+        return tell
+
     @property
     def hears(self) -> Callable[[str, Step[Any], Any], None] | None:
         """What the engine tells the walk to: None when nobody listens."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ..flow import Footprint, StepRecord, Version
+from ..flow import Call, Footprint, StepRecord, Version
 from ..flow.journal import UNANSWERED
 from ..flow.rows import known_secrets, scrub
 from ..flow.slices import backward, origin
@@ -87,7 +87,10 @@ def _tool(footprint: Footprint, step: StepRecord) -> list[str]:
         if version.key == "history":
             for message in version.value[version.grown_from() :]:
                 verb = "refused or failed" if message.is_error else "returned"
-                lines.append(f"  {message.name} {verb}: {_quote(message.text)} ({_took(step)}).")
+                # The call's own time: the step's holds the time a person took to answer.
+                own = (call for call in step.calls if call.key == message.call_id and call.within is None)
+                took = "".join(f" ({_took(call)})" for call in own)
+                lines.append(f"  {message.name} {verb}: {_quote(message.text)}{took}.")
     return lines
 
 
@@ -124,13 +127,21 @@ def _count(result: Any) -> int:
     return len(data) if data is not None else 0
 
 
-def _took(step: StepRecord) -> str:
-    seconds = (step.end or step.start) - step.start
+def _took(what: StepRecord | Call) -> str:
+    seconds = (what.end or what.start) - what.start
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
 def _call(call: ToolCall) -> str:
     return f"{call.name}({_arguments(call.arguments)})"
+
+
+def _calls(version: Version) -> str | None:
+    """What the model asked for, in short; None for any other value."""
+    calls = version.value
+    if type(calls) is not tuple or not calls or not all(type(call) is ToolCall for call in calls):
+        return None
+    return ", ".join(map(_call, calls))
 
 
 def _arguments(arguments: Any) -> str:
@@ -180,7 +191,7 @@ def explain(footprint: Footprint, version: Version, index: int | None, limit: in
     if found.decisions:
         lines.append("The decisions that led here:")
         lines += [
-            f"- {step.id} {tell_decision(step.decision)}"
+            f"- {step.id} {tell_decision(step.decision, _calls)}"
             for step in reversed(found.decisions)
             if step.decision is not None and step.node == "route"
         ]

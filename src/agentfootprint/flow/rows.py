@@ -379,7 +379,7 @@ class _Reader:
             value = WITHHELD
         elif verb == "append":
             items = [self._value(_item_type(kind), item) for item in row["items"]]
-            base = previous.value if previous is not None else Seq()
+            base = _list_of(previous)
             value = WITHHELD if base is WITHHELD else base.extend(items)
         elif "copy" in row:
             value = self._versions[row["copy"]].value
@@ -390,7 +390,7 @@ class _Reader:
         elif any(source.value is WITHHELD for source in basis):
             value = WITHHELD
         else:
-            value = previous.value if previous is not None else Seq()
+            value = _list_of(previous)
             size = len(value)
             for source in basis:
                 value = value.extend(source.value[size:])
@@ -442,6 +442,12 @@ class _Reader:
     def _ask(self, row: Mapping[str, Any]) -> AskRecord:
         ask = decode(Ask, row["ask"])
         return AskRecord(ask, row["kind"], row.get("answer", UNANSWERED), row.get("by"))
+
+
+def _list_of(version: Version | None) -> Any:
+    """The growing list so far; without its declared type it was read as a plain one."""
+    value = Seq() if version is None else version.value
+    return Seq(value) if type(value) is list else value
 
 
 def _item_type(kind: Any) -> Any:

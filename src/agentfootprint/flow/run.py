@@ -211,10 +211,7 @@ class Run:
                     if node.is_async:
                         returned = await returned
                     if returned is not None:
-                        raise FlowInvalid(
-                            f"step {step.id!r} returned {type(returned).__name__}: "
-                            "a step returns nothing, it writes with step[key] = value"
-                        )
+                        raise _returned(step, returned)
                 elif kind == "decide":
                     decision = node.fn(step)
                     if node.is_async:
@@ -222,7 +219,11 @@ class Run:
                     following = self._decided(step, node, decision)
                 elif kind == "item":
                     assert frame.index is not None
-                    await node.fn(step, frame.state[node.over or ""].value[frame.index])
+                    returned = node.fn(step, step[node.over or ""][frame.index])
+                    if node.is_async:
+                        returned = await returned
+                    if returned is not None:
+                        raise _returned(step, returned)
                     following = None
                 elif not await self._compound(frame, step, node):
                     frame.open = step
@@ -528,6 +529,13 @@ def _grew_from(version: Version, base: Version | None) -> bool:
             return False
         at = at.previous
     return at is base
+
+
+def _returned(step: Step[Any], returned: Any) -> FlowInvalid:
+    return FlowInvalid(
+        f"step {step.id!r} returned {type(returned).__name__}: "
+        "a step returns nothing, it writes with step[key] = value"
+    )
 
 
 async def _settled(tasks: Sequence[asyncio.Future[bool]]) -> None:
