@@ -12,7 +12,7 @@ early is a whole journal up to there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from .codec import canonical, digest, dumps, encode
@@ -43,11 +43,12 @@ def step_rows(journal: Sequence[StepRecord], *, redact: bool = True) -> list[dic
     return _Writer(journal, redact=redact).all()
 
 
-def canonical_rows(journal: Sequence[StepRecord]) -> str:
-    """What must be the same whenever the same run is told: without times and order of arrival."""
+def canonical_rows(journal: Sequence[StepRecord], *, without: Container[str] = ()) -> str:
+    """What must be the same whenever the same run is told: without times and order of arrival, and
+    without the steps of these ids."""
     # Which of two rows comes first decides where a shared blob stands, so that arrival is sorted out
     # before anything is written.
-    ordered = sorted(journal, key=lambda step: step.id)
+    ordered = sorted((step for step in journal if step.id not in without), key=lambda step: step.id)
     writer = _Writer(journal, redact=False, timed=False)
     rows = [row for step in ordered for row in writer.rows(step, opens=False)]
     return "\n".join(sorted(canonical(row) for row in rows))
