@@ -1,8 +1,8 @@
 """Every event a run can show, in one catalogue.
 
 Events are seen live by recorders, by `agent.on(...)` and by whoever streams the run. `type` is the
-dotted name that patterns match (`agent.on("tool.*", ...)`). Text chunks are live only; everything
-else can be told again from the footprint.
+dotted name that patterns match (`agent.on("tool.*", ...)`). Events are for watching; the footprint
+is the record. A step that is entered again after a pause tells its events again.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ __all__ = [
     "RunPaused",
     "RunResumed",
     "RunStarted",
+    "StepEnded",
     "TextDelta",
     "ToolCallDrafted",
     "ToolEnded",
@@ -272,6 +273,16 @@ class ConversationFailed(Event):
 
     type: ClassVar[str] = "conversation.failed"
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded(Event):
+    """A step of the run's flow was left: `status` is done, paused, failed or cancelled."""
+
+    type: ClassVar[str] = "step.ended"
+    node: str
+    status: str
+    duration: float
 
 
 @dataclass(frozen=True, slots=True)

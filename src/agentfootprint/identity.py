@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from .errors import IdentityInvalid
 
-__all__ = ["MAX_PART_BYTES", "MemoryIdentity", "Scope", "namespace", "namespace_prefix"]
+__all__ = ["MAX_PART_BYTES", "MemoryIdentity", "Scope", "check_part", "namespace", "namespace_prefix"]
 
 MAX_PART_BYTES = 256
 """Longest part of an identity, in bytes of UTF-8. Longer ones are refused, never hashed or cut."""
@@ -36,7 +37,9 @@ class MemoryIdentity:
 
     def __post_init__(self) -> None:
         for name in ("tenant", "principal", "conversation_id"):
-            _check(name, getattr(self, name))
+            part = getattr(self, name)
+            if part is not None:
+                check_part(name, part)
 
     @property
     def parts(self) -> tuple[str | None, str | None, str | None]:
@@ -54,28 +57,55 @@ class MemoryIdentity:
 
 
 def namespace(identity: MemoryIdentity | None) -> str:
-    """The identity as a key part: injective, printable ASCII, `tenant/principal/conversation`.
+    """The identity as a key part: injective, printable ASCII, `tenant/principal/conversation/`.
 
-    Letters, digits and `-` stand for themselves, every other byte of the UTF-8 is `%XX`, an absent
-    part is `~`. No identity at all is `~~~` and equals no other namespace. No separator, wildcard or
-    glob character of any store survives the encoding.
+    Letters, digits and `-` stand for themselves, every other byte of the UTF-8 is `=XX`, an absent
+    part is `~`, and each part ends with `/`, so that no namespace starts another by accident. No
+    identity at all is `~~~` and equals no other namespace. No wildcard or glob character of any
+    store survives the encoding.
     """
     if identity is None:
         return "~~~"
-    return "/".join(_ABSENT if part is None else _encode(part) for part in identity.parts)
+    return _joined(identity.parts)
 
 
 def namespace_prefix(identity: MemoryIdentity) -> str:
-    """What the namespaces of this identity's descendants start with, up to its last present part.
+    """What the namespaces of this identity and its descendants, and no others, start with.
 
     For `MemoryIdentity("acme", "alice")` it is `acme/alice/`: every conversation of that person. An
-    identity with a conversation has no descendants but itself; its prefix is its own namespace.
+    identity with a conversation has no descendants. An absent tenant is a tenant like any other:
+    `MemoryIdentity()` reaches what has no tenant, and no tenant's data.
     """
     parts = list(identity.parts)
-    while parts and parts[-1] is None:
+    while len(parts) > 1 and parts[-1] is None:
         parts.pop()
-    encoded = "/".join(_ABSENT if part is None else _encode(part) for part in parts)
-    return encoded if len(parts) == 3 or not parts else encoded + "/"
+    return _joined(parts)
+
+
+def check_part(name: str, part: object) -> None:
+    """Refuses what cannot be part of a key: of an identity, a state key or a memory entry's id.
+
+    Raises:
+        IdentityInvalid: `part` is no string, longer than 256 bytes of UTF-8, or holds a NUL or a
+            lone surrogate. The message names it by `name`.
+    """
+    if not isinstance(part, str):
+        raise IdentityInvalid(f"{name} must be a string, not {type(part).__name__}")
+    if "\x00" in part:
+        raise IdentityInvalid(f"{name} holds a NUL character: stores would cut or confuse it")
+    try:
+        size = len(part) if part.isascii() else len(part.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise IdentityInvalid(f"{name} holds a lone surrogate: it has no UTF-8 form") from None
+    if size > MAX_PART_BYTES:
+        raise IdentityInvalid(
+            f"{name} is {size} bytes of UTF-8, at most {MAX_PART_BYTES} are allowed: "
+            "pass a shorter stable id; cutting or hashing could make two tenants one"
+        )
+
+
+def _joined(parts: Iterable[str | None]) -> str:
+    return "".join((_ABSENT if part is None else _encode(part)) + "/" for part in parts)
 
 
 def _encode(part: str) -> str:
@@ -84,23 +114,5 @@ def _encode(part: str) -> str:
     out = []
     for byte in part.encode("utf-8"):
         char = chr(byte)
-        out.append(char if char in _PLAIN else f"%{byte:02X}")
+        out.append(char if char in _PLAIN else f"={byte:02X}")
     return "".join(out)
-
-
-def _check(name: str, part: object) -> None:
-    if part is None:
-        return
-    if not isinstance(part, str):
-        raise IdentityInvalid(f"{name} must be a string or None, not {type(part).__name__}")
-    if "\x00" in part:
-        raise IdentityInvalid(f"{name} holds a NUL character: stores would cut or confuse it")
-    try:
-        size = len(part.encode("utf-8"))
-    except UnicodeEncodeError:
-        raise IdentityInvalid(f"{name} holds a lone surrogate: it has no UTF-8 form") from None
-    if size > MAX_PART_BYTES:
-        raise IdentityInvalid(
-            f"{name} is {size} bytes of UTF-8, at most {MAX_PART_BYTES} are allowed: "
-            "pass a shorter stable id; cutting or hashing could make two tenants one"
-        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.flow.support import loaded, told
+
 from agentfootprint.errors import FlowInvalid, StepFailed
 from agentfootprint.flow import (
     Decision,
@@ -26,8 +28,6 @@ from agentfootprint.flow import (
     one_of,
     rule,
 )
-
-from tests.flow.support import loaded, told
 
 RULES = [
     rule("too young", "refuse", age=lt(18)),
@@ -226,7 +226,7 @@ async def test_a_choice_that_leads_nowhere_is_refused_by_name(returned: Any, say
 
 
 async def test_a_check_that_raises_fails_the_step_by_name() -> None:
-    with pytest.raises(StepFailed, match="choose#0.*TypeError"):
+    with pytest.raises(StepFailed, match=r"choose#0.*TypeError"):
         await decided({"age": "old"})
 
 

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from agentfootprint.errors import MutatedInPlace, UnsupportedValue
 from agentfootprint.flow import Flow, Step
 from agentfootprint.flow.guard import development
@@ -50,7 +51,7 @@ async def test_the_input_is_guarded_too() -> None:
 
 
 async def test_a_value_that_cannot_be_recorded_is_refused_where_it_is_written() -> None:
-    with pytest.raises(UnsupportedValue, match="builtins.object cannot be recorded"):
+    with pytest.raises(UnsupportedValue, match=r"builtins.object cannot be recorded"):
         await flow_of(lambda step: step.set("x", object())).start()
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from tests.flow.support import answers_to, loaded, stored, told
+
 from agentfootprint.errors import ReplayRefused, StepFailed
 from agentfootprint.flow import (
     SECRET,
@@ -21,8 +23,6 @@ from agentfootprint.flow import (
     eq,
     rule,
 )
-
-from tests.flow.support import answers_to, loaded, stored, told
 
 SENTINEL = "sentinel-4711"
 NUMBER = 987654321

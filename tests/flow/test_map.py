@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.flow.support import loaded, told
+
 from agentfootprint.errors import FlowInvalid, JoinConflict, StepFailed
 from agentfootprint.flow import SECRET, Flow, Seq, Step
-
-from tests.flow.support import loaded, told
 
 
 def mapping(items: Any, work: Any, *, limit: int | None = None) -> Flow[Any]:
@@ -198,7 +198,7 @@ async def test_a_map_over_something_nobody_wrote_fails_by_name() -> None:
     async def each(step: Step[Any], item: int) -> None:
         step["x"] = item
 
-    with pytest.raises(StepFailed, match="each#0.*'missing'"):
+    with pytest.raises(StepFailed, match=r"each#0.*'missing'"):
         await flow.start()
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
+from tests.flow.support import answers_to, broken, loaded, stored, told
+
 from agentfootprint.errors import (
     InputInvalid,
     RecordedFailure,
@@ -15,8 +17,6 @@ from agentfootprint.errors import (
     StepFailed,
 )
 from agentfootprint.flow import Decision, Flow, Footprint, Run, Seq, Step, decide, ge, rule
-
-from tests.flow.support import answers_to, loaded, stored, told
 
 
 class World:
@@ -170,11 +170,8 @@ async def test_a_run_that_was_gone_on_with_after_a_failure_replays() -> None:
     async def only(step: Step[Any]) -> None:
         step["x"] = await step.call("effect", effect)
 
-    with pytest.raises(StepFailed) as caught:
-        await flow.start()
-    assert caught.value.footprint is not None
-    assert caught.value.footprint._run is not None
-    snapshot = stored(caught.value.footprint._run)
+    failed, _ = await broken(flow)
+    snapshot = stored(failed)
     down.clear()
     run = await flow.resume(snapshot)
     down.append(True)
@@ -256,7 +253,7 @@ async def test_a_decision_that_differs_is_named() -> None:
     run = await changing(iter([writes])).start()
     choose = run.footprint.step("choose#0")
     choose.decision = Decision("right", "edited afterwards")
-    with pytest.raises(ReplayDiverged, match="choose#0.*its decision differ"):
+    with pytest.raises(ReplayDiverged, match=r"choose#0.*its decision differ"):
         await run.footprint.replay(changing(iter([writes])))
 
 
@@ -402,5 +399,5 @@ async def test_a_failed_record_does_not_make_an_optional_branch_fail_quietly() -
         step["x"] = await step.call("effect", lambda n: touched.append(n), len(touched))
 
     run = await flow.start()
-    with pytest.raises(ReplayDiverged, match="split#0.a/a#0"):
+    with pytest.raises(ReplayDiverged, match=r"split#0.a/a#0"):
         await run.footprint.replay()

@@ -8,10 +8,10 @@ import weakref
 from typing import Any
 
 import pytest
+from tests.flow.support import loaded, stored, told
+
 from agentfootprint.errors import DeadlineExceeded, FlowInvalid, StepFailed
 from agentfootprint.flow import Flow, Footprint, Run, Seq, Step
-
-from tests.flow.support import loaded, stored, told
 
 
 def counting(rounds: int = 3, work: Any = None) -> Flow[Any]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import pytest
+from tests.flow.support import loaded, told
+
 from agentfootprint.errors import FlowInvalid, StepFailed
 from agentfootprint.flow import Flow, Run, Seq, Step
-
-from tests.flow.support import loaded, told
 
 
 async def run_of(*functions: Any, state: type | None = None, given: Any = None) -> Run:
@@ -140,7 +140,7 @@ async def test_a_failed_step_takes_back_what_it_wrote() -> None:
         step.append("log", 1)
         raise ValueError("no")
 
-    with pytest.raises(StepFailed, match="second#0.*ValueError: no") as caught:
+    with pytest.raises(StepFailed, match=r"second#0.*ValueError: no") as caught:
         await run_of(first, second)
     assert isinstance(caught.value.__cause__, ValueError)
     footprint = caught.value.footprint

@@ -6,10 +6,10 @@ from decimal import Decimal
 from typing import Any, TypedDict
 
 import pytest
+from tests.flow.support import answers_to, loaded, stored, told
+
 from agentfootprint.errors import FlowInvalid, StepFailed
 from agentfootprint.flow import SECRET, Decision, Flow, Seq, Step, decide, ge, rule
-
-from tests.flow.support import answers_to, loaded, stored, told
 
 
 class Lists(TypedDict):
@@ -160,7 +160,7 @@ async def test_sub_flows_nest_and_run_again_in_a_loop() -> None:
 
 async def test_a_missing_output_is_named_and_nothing_is_taken_over() -> None:
     flow = parent({"doubled": "result", "nothing": "size"})
-    with pytest.raises(FlowInvalid, match="work#0.*ended without writing nothing") as caught:
+    with pytest.raises(FlowInvalid, match=r"work#0.*ended without writing nothing") as caught:
         await flow.start(1)
     assert caught.value.footprint is not None
     assert "result" not in caught.value.footprint.state

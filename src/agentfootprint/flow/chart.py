@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args, get_
 
 from ..errors import FlowInvalid
 from .codec import digest
-from .journal import Label
+from .journal import Label, Version
 from .seq import Seq
 
 if TYPE_CHECKING:
+    from .footprint import Footprint
     from .run import Run
 
 __all__ = ["Chart", "Flow", "Node", "Reduce"]
@@ -80,6 +81,9 @@ class Flow(Generic[S]):
     The first step declared is where runs begin. A step's `to` names what follows; without it the
     flow (or the branch) ends there.
 
+    A kind of flow that has words of its own sets `narrator` (tells a whole run) and `explainer`
+    (tells what a version, or one item of it, rests on, in at most so many lines).
+
     Args:
         name: shown in records and pictures.
         state: a class whose annotations declare the keys: a TypedDict or a dataclass. Declared keys
@@ -93,6 +97,8 @@ class Flow(Generic[S]):
         self.name = name
         self.doc = doc
         self.state_type = state
+        self.narrator: Callable[[Footprint], str] | None = None
+        self.explainer: Callable[[Footprint, Version, int | None, int], str] | None = None
         self._nodes: dict[str, Node] = {}
         self._chart: Chart | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputInvalid, JournalInvalid, ReplayRefused
@@ -26,14 +26,12 @@ FORMAT = 1
 
 _HEADER = {"flow": (str,), "hash": (str,), "run": (str,), "started": (int, float), "redacted": (bool,)}
 
-Narrator = Callable[["Footprint"], str]
-
 
 class Footprint:
     """What happened in a run.
 
-    It is read from the journal, live or from a file, and holds nothing of its own. `narrator` and
-    `explainer` are how a kind of flow (an agent, say) tells itself in its own words.
+    It is read from the journal, live or from a file, and holds nothing of its own. With its flow (`code`)
+    at hand, it can be run again, and told in the words of that kind of flow.
     """
 
     def __init__(
@@ -45,7 +43,7 @@ class Footprint:
         run_id: str,
         started: float,
         status: str,
-        run: Run | None = None,
+        code: Flow[Any] | None = None,
         redacted: bool = False,
         truncated: bool = False,
     ) -> None:
@@ -57,7 +55,7 @@ class Footprint:
         self.status = status
         self.redacted = redacted
         self.truncated = truncated
-        self._run = run
+        self._flow = code
         self._index: dict[str, StepRecord] | None = None
 
     # ── finding ─────────────────────────────────────────────────────────────────────────────────
@@ -161,17 +159,17 @@ class Footprint:
         """What a value rests on, in plain sentences, nearest first."""
         from .telling import tell_slice
 
-        if self._explain is not None:
-            told = self._explain(self, key, index, at, limit)
-            if told is not None:
-                return told
+        if self._flow is not None and self._flow.explainer is not None:
+            return self._flow.explainer(self, self.version(key, at=at), index, limit)
         return tell_slice(self, self.slice(key, index, at=at, limit=limit))
 
     def narrative(self) -> str:
         """What happened, step by step, in plain sentences."""
         from .telling import tell_run
 
-        return self._narrate(self) if self._narrate is not None else tell_run(self)
+        if self._flow is not None and self._flow.narrator is not None:
+            return self._flow.narrator(self)
+        return tell_run(self)
 
     def to_mermaid(self) -> str:
         """The walk as a Mermaid flowchart: steps in order, decisions with the rule that matched."""
@@ -179,16 +177,13 @@ class Footprint:
 
         return to_mermaid(self)
 
-    _narrate: Callable[[Footprint], str] | None = None
-    _explain: Callable[[Footprint, str, int | None, str | None, int], str | None] | None = None
-
     # ── running again ───────────────────────────────────────────────────────────────────────────
 
     async def replay(self, flow: Flow[Any] | None = None, *, deps: Any = None) -> Run:
         """Runs the record again without any effect. A footprint from a file needs the flow."""
         from .replay import replay
 
-        return await replay(self._flow(flow), self, deps=deps)
+        return await replay(self._code(flow), self, deps=deps)
 
     async def fork(
         self,
@@ -202,12 +197,13 @@ class Footprint:
         """Runs the record again up to the step `at`, changes state there, and goes on."""
         from .replay import fork
 
-        return await fork(self._flow(flow), self, at=at, set=set, deps=deps, effects=effects)
+        return await fork(self._code(flow), self, at=at, set=set, deps=deps, effects=effects)
 
-    def _flow(self, flow: Flow[Any] | None) -> Flow[Any]:
-        if flow is None and self._run is None:
+    def _code(self, flow: Flow[Any] | None) -> Flow[Any]:
+        found = flow if flow is not None else self._flow
+        if found is None:
             raise ReplayRefused("a footprint from a file does not hold the code: pass the flow")
-        return flow if flow is not None else self._run.flow  # type: ignore[union-attr]
+        return found
 
     # ── files ───────────────────────────────────────────────────────────────────────────────────
 
@@ -272,7 +268,8 @@ class Footprint:
             raise JournalInvalid("this is no footprint: its first line is not the header of one")
         head = rows[0]
         if head["footprint"] != FORMAT:
-            raise JournalInvalid(f"the footprint has form {head['footprint']!r}, this version reads {FORMAT}")
+            form = str(head["footprint"])[:20]
+            raise JournalInvalid(f"the footprint has form {form}, this version reads {FORMAT}")
         for name, kinds in _HEADER.items():
             if type(head.get(name)) not in kinds:
                 raise JournalInvalid(f"the header of this footprint has no {name!r} that can be read")
@@ -285,6 +282,7 @@ class Footprint:
             flow_hash=head["hash"],
             run_id=head["run"],
             started=float(head["started"]),
+            code=flow,
             status=ended[-1] if ended else "running",
             redacted=head["redacted"],
             truncated=torn is not None or not ended,

@@ -102,7 +102,7 @@ class Run:
             run_id=self.id,
             started=self.started,
             status=self.status,
-            run=self,
+            code=self.flow,
             redacted=self.redacted,
         )
 

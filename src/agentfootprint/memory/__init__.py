@@ -1,1 +1,33 @@
 """What outlives a turn."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .base import MemoryEntry, MemoryStore, Page
+from .memory import Memory, Recalled
+from .stores.in_memory import InMemoryStore
+from .strategies import Strategy, Window
+
+if TYPE_CHECKING:
+    from .stores.sqlite import SQLiteStore as SQLiteStore
+
+__all__ = [
+    "InMemoryStore",
+    "Memory",
+    "MemoryEntry",
+    "MemoryStore",
+    "Page",
+    "Recalled",
+    "SQLiteStore",
+    "Strategy",
+    "Window",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SQLiteStore":  # sqlite3 is loaded by those who use it
+        value = globals()[name] = import_module(".stores.sqlite", __name__).SQLiteStore
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

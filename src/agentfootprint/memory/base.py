@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from ..identity import MemoryIdentity
+from ..errors import InputInvalid
+from ..identity import MemoryIdentity, check_part
 
 __all__ = ["MemoryEntry", "MemoryStore", "Page"]
 
@@ -15,9 +17,14 @@ __all__ = ["MemoryEntry", "MemoryStore", "Page"]
 class MemoryEntry:
     """One remembered thing.
 
-    `value` is JSON. `created` is seconds since the epoch; None lets the store set it at `put`.
-    `expires` (seconds since the epoch) makes the entry read as absent from then on. `version` is
-    set by the store and changes with every write.
+    `value` and `metadata` are JSON. `created` is seconds since the epoch; None lets the store set it
+    at `put`: the time of the first write. `expires` (seconds since the epoch) makes the entry read as
+    absent from then on. `version` is set by the store, changes with every write and is never reused.
+
+    Raises:
+        IdentityInvalid: the id is no string, over 256 bytes of UTF-8, or holds a NUL or a lone
+            surrogate.
+        InputInvalid: a time is not finite.
     """
 
     id: str
@@ -26,6 +33,13 @@ class MemoryEntry:
     created: float | None = None
     expires: float | None = None
     version: str | None = None
+
+    def __post_init__(self) -> None:
+        check_part("a memory entry's id", self.id)
+        if not (math.isfinite(self.created or 0) and math.isfinite(self.expires or 0)):
+            raise InputInvalid(
+                "created and expires of a memory entry are finite seconds since the epoch, or None"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +55,9 @@ class MemoryStore(Protocol):
     """Entries per identity. Every adapter passes `agentfootprint.testing.memory_store`.
 
     The identity is exact: an entry of `(acme, alice, t-1)` is not seen by `(acme, alice)`. An absent
-    tenant is a namespace of its own. Ids are strings under the rules of an identity's part.
+    tenant is a namespace of its own. Ids are strings under the rules of an identity's part. Values
+    come back equal and unshared; what is not JSON raises `UnsupportedValue` and writes nothing. After
+    `aclose`, which may be called twice, every call raises `StoreUnavailable`.
     """
 
     @property
@@ -54,6 +70,7 @@ class MemoryStore(Protocol):
     ) -> MemoryEntry | None:
         """Writes an entry, replacing one with the same id, and returns it as stored.
 
+        An entry that replaces another keeps its place in `list`, unless it says another `created`.
         With `expected` it writes only if the stored version is that one (`""`: only if there is no
         entry), and returns None if it is not.
         """
@@ -65,13 +82,16 @@ class MemoryStore(Protocol):
         """Writes all entries or none; later entries of the sequence count as newer."""
         ...
 
-    async def get(self, identity: MemoryIdentity, entry_id: str) -> MemoryEntry | None: ...
+    async def get(self, identity: MemoryIdentity, entry_id: str) -> MemoryEntry | None:
+        """The entry; None when there is none. A stored `null` is an entry whose value is None."""
+        ...
 
     async def list(self, identity: MemoryIdentity, *, limit: int = 50, cursor: str | None = None) -> Page:
         """Newest first: by `created`, and among equals the later written first.
 
         Paging is stable: what is written while paging neither repeats nor hides entries that were
-        there at the first page.
+        there at the first page. `limit` is at least 1; a cursor that did not come from this store
+        raises `InputInvalid`.
         """
         ...
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import ConfigurationError
-from ..identity import MemoryIdentity, namespace
+from ..identity import MemoryIdentity, check_part, namespace
 
 __all__ = ["JSON", "LogRecord", "Record", "StateKey", "StateStore"]
 
@@ -19,7 +19,14 @@ JSON: TypeAlias = Any
 class StateKey:
     """Names one record: whose it is, what kind, which one. `identity=None` is the operator's own.
 
-    `encoded` is one injective printable-ASCII string for adapters to use as their key.
+    `encoded` is one injective printable-ASCII string for adapters to use as their key: the
+    identity's namespace, `|`, then kind and name. The keys of an identity and its descendants are
+    those that start with `namespace_prefix(identity)`.
+
+    Raises:
+        IdentityInvalid: kind or name is no string, over 256 bytes of UTF-8, or holds a NUL or a lone
+            surrogate.
+        ConfigurationError: the kind is empty.
     """
 
     identity: MemoryIdentity | None
@@ -28,13 +35,14 @@ class StateKey:
 
     def __post_init__(self) -> None:
         # Kind and name obey the rules of an identity's parts: refused, never cut.
-        MemoryIdentity(self.kind, self.name)
+        check_part("kind", self.kind)
+        check_part("name", self.name)
         if not self.kind:
             raise ConfigurationError("a StateKey needs a kind, such as 'conversation'")
 
     @property
     def encoded(self) -> str:
-        kind_and_name = namespace(MemoryIdentity(self.kind, self.name)).removesuffix("/~")
+        kind_and_name = namespace(MemoryIdentity(self.kind, self.name)).removesuffix("/~/")
         return f"{namespace(self.identity)}|{kind_and_name}"
 
 
@@ -59,9 +67,11 @@ class StateStore(Protocol):
     """Small records shared by instances. Every adapter passes `agentfootprint.testing.state_store`.
 
     Rules for all methods: values are JSON and come back equal and unshared (changing what was
-    returned changes nothing stored). `ttl` is in seconds; an expired record reads as absent, whether
-    or not it was collected already; None keeps it. A record, a counter and a log may share a key
-    without touching each other; `delete` removes all three.
+    returned changes nothing stored); anything else raises `UnsupportedValue` and writes nothing.
+    `ttl` is in seconds; an expired record reads as absent, whether or not it was collected already;
+    None keeps it. A record, a counter and a log may share a key without touching each other;
+    `delete` removes all three. After `aclose`, which may be called twice, every call raises
+    `StoreUnavailable`.
     """
 
     @property
@@ -69,7 +79,9 @@ class StateStore(Protocol):
         """Whether what is stored outlives this process."""
         ...
 
-    async def get(self, key: StateKey) -> Record | None: ...
+    async def get(self, key: StateKey) -> Record | None:
+        """The record; None when there is none. A stored `null` is a record whose value is None."""
+        ...
 
     async def compare_and_set(
         self, key: StateKey, expected: str | None, value: JSON, *, ttl: float | None = None
@@ -82,18 +94,22 @@ class StateStore(Protocol):
     ) -> int | None:
         """Adds to a counter (absent counts as 0) and returns the new total; None, and nothing is
         added, when the total would exceed `limit`. `by` may be negative. `ttl` counts from the
-        counter's first increment."""
+        counter's first increment. Totals are signed 64-bit; beyond that it raises
+        `UnsupportedValue`."""
         ...
 
     async def append(self, key: StateKey, value: JSON, *, ttl: float | None = None) -> int:
-        """Adds an entry to the key's log and returns its sequence. `ttl` is the entry's own."""
+        """Adds an entry to the key's log and returns its sequence. `ttl` is the entry's own; a log
+        whose entries have all expired goes on counting."""
         ...
 
     async def read(self, key: StateKey, *, after: int = 0, limit: int | None = None) -> Sequence[LogRecord]:
-        """The log's entries with a sequence above `after`, oldest first."""
+        """The log's entries with a sequence above `after`, oldest first, at most `limit`."""
         ...
 
-    async def delete(self, key: StateKey) -> None: ...
+    async def delete(self, key: StateKey) -> None:
+        """Deletes the key's record, counter and log."""
+        ...
 
     async def forget(self, identity: MemoryIdentity, *, descendants: bool = False) -> int:
         """Deletes every record, counter and log of exactly this identity and, with `descendants`,

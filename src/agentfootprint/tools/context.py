@@ -2,12 +2,194 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+import asyncio
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-__all__ = ["ToolContext"]
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ..flow.step import Step
+    from ..identity import MemoryIdentity
+
+__all__ = ["Progress", "ToolContext", "ask_human", "current_tool", "pause_here"]
 
 Deps = TypeVar("Deps")
+T = TypeVar("T")
+
+_current: ContextVar[ToolContext[Any] | None] = ContextVar("agentfootprint_tool", default=None)
+
+
+class Progress:
+    """What a tool says while it works."""
+
+    __slots__ = ("call_id", "fraction", "message", "tool")
+
+    def __init__(self, tool: str, call_id: str, message: str, fraction: float | None) -> None:
+        self.tool = tool
+        self.call_id = call_id
+        self.message = message
+        self.fraction = fraction
 
 
 class ToolContext(Generic[Deps]):
-    """A first parameter of this type is filled by the run and is no argument of the model."""
+    """A first parameter of this type is filled by the run and is no argument of the model.
+
+    Attributes:
+        tool, call_id: the tool's name and the id of this call, the same when the call is made again
+            after a crash: use it as idempotency key.
+        arguments: the call's arguments as the model sent them; do not change them.
+        identity: who the run is for; None on a run without one.
+        deps: what the caller gave to `run(deps=...)`.
+        deadline: when the run's time is over, in seconds of `time.monotonic()`; None: never.
+    """
+
+    __slots__ = ("_loop", "_step", "arguments", "call_id", "deadline", "deps", "identity", "tool")
+
+    def __init__(
+        self,
+        step: Step[Any],
+        tool: str,
+        call_id: str,
+        arguments: Mapping[str, Any],
+        identity: MemoryIdentity | None,
+        deps: Deps,
+    ) -> None:
+        self._step = step
+        self._loop = asyncio.get_running_loop()
+        self.tool = tool
+        self.call_id = call_id
+        self.arguments = arguments
+        self.identity = identity
+        self.deps = deps
+        self.deadline = step.run.deadline
+
+    @property
+    def run_id(self) -> str:
+        return self._step.run.id
+
+    def progress(self, message: str, fraction: float | None = None) -> None:
+        """Tells whoever watches how far the tool is; `fraction` is between 0 and 1."""
+        self._tell(Progress(self.tool, self.call_id, message, fraction))
+
+    def emit(self, name: str, data: Any = None) -> None:
+        """An event for whoever watches, kept in the footprint. `data` is JSON."""
+        self._on_loop(self._step.emit, name, data)
+
+    async def call(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        key: str | None = None,
+        timeout: float | None = None,
+        returns: Any = Any,
+        **kwargs: Any,
+    ) -> Any:
+        """A recorded effect: when this call pauses and is entered again, it is not done twice.
+
+        `key` tells effects of one name apart; see `Step.call`.
+        """
+        return await self._step.call(
+            name,
+            fn,
+            *args,
+            key=f"{self.call_id}/{key}" if key is not None else self.call_id,
+            timeout=timeout,
+            returns=returns,
+            within=f"{self.tool}:{self.call_id}",
+            **kwargs,
+        )
+
+    def ask(
+        self, question: str, *, data: Any = None, answer: Any = None, expires_in: float | None = None
+    ) -> Any:
+        """Asks a person from a plain `def` tool; `await ask_human(...)` is the same for `async def`.
+
+        The run pauses here. When it goes on, the tool's body runs again from its first line, and this
+        returns the answer: ask before you act, or act through `ctx.call`. `answer` is the type the
+        answer must have; `expires_in` is in seconds.
+        """
+        return self._ask(question, "ask", data, answer, expires_in)
+
+    def _ask(self, question: str, kind: str, data: Any, answer: Any, expires_in: float | None) -> Any:
+        schema = None
+        if answer is not None:
+            from pydantic import TypeAdapter
+
+            schema = TypeAdapter(answer).json_schema()
+        step = self._step
+        given = step.ask_now(
+            question,
+            kind=kind,
+            tool=self.tool,
+            arguments=self.arguments,
+            data=data,
+            schema=schema,
+            expires_at=None if expires_in is None else step.now() + expires_in,
+        )
+        if answer is None:
+            return given
+        from ..flow.codec import decode
+
+        return decode(answer, given)
+
+    def _tell(self, what: Any) -> None:
+        if self._step.run.tell is not None:
+            self._on_loop(self._step.live, what)
+
+    def _on_loop(self, fn: Callable[..., None], *args: Any) -> None:
+        # Plain tools run in threads; recorders are called on the loop alone.
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if here:
+            fn(*args)
+        else:
+            self._loop.call_soon_threadsafe(fn, *args)
+
+
+def current_tool() -> ToolContext[Any]:
+    """The context of the tool call that is running.
+
+    Raises:
+        ConfigurationError: no tool of an agent is running here.
+    """
+    context = _current.get()
+    if context is None:
+        raise ConfigurationError(
+            "there is no run to pause here: ask_human and pause_here work inside a tool that an agent calls"
+        )
+    return context
+
+
+async def ask_human(
+    question: str, *, data: Any = None, answer: type[T] | Any = None, expires_in: float | None = None
+) -> T | Any:
+    """Asks a person from inside an `async def` tool and returns the answer.
+
+    The run pauses and can be resumed in another process. Then the tool's body runs again from its
+    first line: earlier answers and effects made through `ctx.call` come from the record, other side
+    effects repeat. Ask before you act.
+
+    Args:
+        question: what the person reads.
+        data: JSON that helps the person to decide.
+        answer: the type the answer must have, such as `bool`; None takes any JSON.
+        expires_in: seconds after which an answer is refused.
+    """
+    return cast(T, current_tool().ask(question, data=data, answer=answer, expires_in=expires_in))
+
+
+def pause_here(
+    data: Any = None,
+    *,
+    question: str = "What is the result?",
+    answer: Any = None,
+    expires_in: float | None = None,
+) -> Any:
+    """Ends the call here: a person's answer becomes the tool's result, and nothing runs again."""
+    return current_tool()._ask(question, "result", data, answer, expires_in)

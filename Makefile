@@ -1,0 +1,48 @@
+# Environments are made on first use and again when pyproject.toml changes; nothing outside this folder is touched.
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_VENV ?= .venv-demo
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env test demo lint format bench clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+env: $(VENV)/.installed ## Set up the development environment
+
+test: $(VENV)/.installed ## Run the whole test suite
+	$(VENV)/bin/python -m pytest -n auto
+
+demo: $(DEMO_VENV)/.installed ## Run the support desk demo (no key, no server)
+	$(DEMO_VENV)/bin/python -m agentfootprint.demo
+
+lint: $(VENV)/.installed ## Check format, lint, types and import levels
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/.installed ## Format the code and fix what ruff can fix
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+bench: $(VENV)/.installed ## Run the benchmarks
+	$(VENV)/bin/python benchmarks/run.py
+
+clean: ## Remove environments, caches and build output
+	rm -rf .venv .venv-demo .envs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: INSTALL = --editable '.[all]' --group dev
+$(DEMO_VENV)/.installed: INSTALL = --editable '.[cli]'
+
+$(VENV)/.installed $(DEMO_VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "agentfootprint needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.11")'
+	@echo "Setting up $(@D) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(@D)/bin/python -m pip install -qq $(INSTALL)
+	@touch $@

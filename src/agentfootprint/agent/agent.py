@@ -1,0 +1,563 @@
+"""The agent: one immutable object for any number of runs, of any tenants, at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+
+from ..errors import (
+    AgentFootprintError,
+    ConfigurationError,
+    DeadlineExceeded,
+    IdentityRequired,
+    InputInvalid,
+)
+from ..events import Event, RunEnded, RunFailed, RunPaused, RunResumed, RunStarted
+from ..flow import Run
+from ..identity import MemoryIdentity
+from ..messages import Message, Part, Usage
+from ..observe.dispatch import Dispatch
+from ..observe.enable import Enable
+from ..observe.registry import Handle, Recorders
+from ..tools.base import RunContext, Toolset
+from ..tools.tool import Tool
+from ..tools.toolset import as_tools
+from .chart import Limits, RunInput, agent_flow, limit_rules
+from .checkpoint import Checkpoint
+from .conversation import Conversation, Turn
+from .history import settled
+from .results import Completed, Paused, Result, Stopped, StopReason
+from .resuming import Claims, answers_for, restored
+from .session import Session, Settings
+from .stream import AgentStream, Buffer
+
+if TYPE_CHECKING:
+    from ..memory.memory import Memory
+    from ..observe.base import Recorder
+    from ..observe.pattern import Pattern
+    from ..providers.base import LLMProvider
+    from ..state.base import StateStore
+    from .sync import SyncStream
+
+__all__ = ["Agent"]
+
+Deps = TypeVar("Deps")
+Output = TypeVar("Output")
+E = TypeVar("E", bound=Event)
+Ended = TypeVar("Ended", bound="Completed[Any] | Stopped[Any]")
+
+Prompt = str | Message | Part | Sequence["str | Part"]
+
+CHECKPOINT_SECONDS = 7 * 24 * 3600.0
+_SAVE_SECONDS = 5.0
+
+
+class Agent(Generic[Deps, Output]):
+    """A model, its instructions and its tools; every run leaves a footprint that explains it.
+
+    The object holds no state of a run. Build it once and share it between requests and tenants.
+
+    Args:
+        provider: the language model; `MockProvider(...)` needs no key and no server.
+        system: the instructions, or a function of the run (`.identity`, `.deps`) that makes them.
+        tools: functions with `@tool`, plain functions, and toolsets.
+        name: shown in records; checkpoints resume only on an agent of the same name.
+        memory: what outlives a conversation.
+        state: what instances share: conversations, claims of checkpoints. With it and an identity
+            that names a conversation, a run continues that conversation. Without it, claims are
+            kept in this process and nothing is continued.
+        max_iterations: model calls before the last answer is asked for (None: no limit).
+        max_tool_calls, max_total_tokens: further limits of a run.
+        timeout: seconds for a whole run.
+        tool_timeout: seconds for each tool call that does not set its own.
+        max_tokens, temperature: passed to the model.
+        recorders: watch every run; more can be attached later.
+        allow_anonymous: let runs without a tenant use stores that outlive the process.
+        checkpoint_key: signs checkpoints (HMAC-SHA-256), so that they can be trusted where the
+            state store is not shared.
+        checkpoint_ttl: seconds a checkpoint may wait for an answer; None: for ever.
+        conversation_retention: seconds a conversation is kept after its last turn; None: for ever.
+
+    Raises:
+        ConfigurationError: the parts do not fit together; the message names which and how to fix it.
+    """
+
+    def __init__(
+        self,
+        provider: LLMProvider,
+        *,
+        system: str | Callable[..., Any] | None = None,
+        tools: Iterable[Tool[..., Any] | Callable[..., Any] | Toolset] = (),
+        name: str = "agent",
+        memory: Sequence[Memory] = (),
+        state: StateStore | None = None,
+        max_iterations: int | None = 20,
+        max_tool_calls: int | None = None,
+        max_total_tokens: int | None = None,
+        timeout: float | None = None,
+        tool_timeout: float | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        recorders: Iterable[Recorder] = (),
+        allow_anonymous: bool = False,
+        checkpoint_key: bytes | str | None = None,
+        checkpoint_ttl: float | None = CHECKPOINT_SECONDS,
+        conversation_retention: float | None = None,
+    ) -> None:
+        self._given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        _check_provider(provider)
+        if not name or not isinstance(name, str):
+            raise ConfigurationError("an agent needs a name: a non-empty string")
+        for what, limit in (
+            ("max_iterations", max_iterations),
+            ("max_tool_calls", max_tool_calls),
+            ("max_total_tokens", max_total_tokens),
+            ("timeout", timeout),
+            ("tool_timeout", tool_timeout),
+            ("checkpoint_ttl", checkpoint_ttl),
+        ):
+            if limit is not None and limit <= 0:
+                raise ConfigurationError(f"{what} must be positive, not {limit!r}: None means no limit")
+        items = list(tools)
+        self._toolsets = tuple(item for item in items if _is_toolset(item))
+        self._tools = as_tools(cast(Any, item) for item in items if not _is_toolset(item))
+        memories = tuple(memory)
+        _check_memories(memories, state)
+        self.name = name
+        self.provider = provider
+        self._state = state
+        self._volatile: StateStore | None = None
+        self._memories = memories
+        self._timeout = timeout
+        self._allow_anonymous = allow_anonymous
+        self._key = checkpoint_key.encode() if isinstance(checkpoint_key, str) else checkpoint_key
+        self._checkpoint_ttl = checkpoint_ttl
+        self._retention = conversation_retention
+        self._durable = bool(state is not None and state.durable) or any(m.store.durable for m in memories)
+        self._settings = Settings(
+            name,
+            provider,
+            system,
+            {one.id: one for one in memories},
+            limit_rules(Limits(max_iterations, max_tool_calls, max_total_tokens)),
+            max_tokens,
+            temperature,
+            tool_timeout,
+        )
+        self._flow = agent_flow(
+            recalls=bool(memories),
+            remembers=bool(memories) or state is not None,
+            dynamic_system=callable(system),
+        )
+        self._recorders = Recorders()
+        for recorder in recorders:
+            self._recorders.attach(recorder)
+
+    # ── running ─────────────────────────────────────────────────────────────────────────────────
+
+    async def run(
+        self,
+        input: Prompt | None = None,  # noqa: A002 - the field's word
+        *,
+        messages: Sequence[Message] | None = None,
+        identity: MemoryIdentity | None = None,
+        deps: Deps | None = None,
+        fresh: bool = False,
+        timeout: float | None = None,
+        recorders: Iterable[Recorder] = (),
+        busy_timeout: float = 0.0,
+        abandon_paused: bool = False,
+    ) -> Result[Output]:
+        """One turn: asks the model, runs the tools it wants, until it answers, a person is asked, or a
+        limit is reached.
+
+        Args:
+            input: what the user says: text, or parts (text, images, files).
+            messages: an earlier conversation to continue without any store: `result.messages`.
+            identity: whose run it is; required when a store outlives the process.
+            deps: handed to tools as `ctx.deps`, never recorded.
+            fresh: do not continue the identity's conversation, and do not join it.
+            timeout: seconds for this run instead of the agent's.
+            recorders: watch this run only.
+            busy_timeout: seconds to wait while another turn of the conversation is running.
+            abandon_paused: give up an open question of the conversation.
+
+        Raises:
+            InputInvalid, IdentityRequired, ConversationBusy, ConversationPaused: nothing was started.
+            ProviderError, StepFailed, StoreError: the run broke off; `error.footprint` tells what
+                happened and `error.checkpoint` goes on from the last step that finished.
+        """
+        return await self._run(
+            None, input, messages, identity, deps, fresh, timeout, recorders, busy_timeout, abandon_paused
+        )
+
+    def stream(
+        self,
+        input: Prompt | None = None,  # noqa: A002
+        *,
+        messages: Sequence[Message] | None = None,
+        identity: MemoryIdentity | None = None,
+        deps: Deps | None = None,
+        fresh: bool = False,
+        timeout: float | None = None,
+        recorders: Iterable[Recorder] = (),
+        busy_timeout: float = 0.0,
+        abandon_paused: bool = False,
+        on_disconnect: Literal["cancel", "finish"] = "cancel",
+    ) -> AgentStream[Output]:
+        """The same run seen live: its events as they happen, then `.result`.
+
+        `async with agent.stream(...) as run: async for event in run: ...`. Leaving early cancels the
+        run, keeping a conversation that can be continued, or lets it finish (`on_disconnect`).
+        """
+
+        async def start(buffer: Buffer) -> Result[Output]:
+            return await self._run(
+                buffer,
+                input,
+                messages,
+                identity,
+                deps,
+                fresh,
+                timeout,
+                recorders,
+                busy_timeout,
+                abandon_paused,
+            )
+
+        return AgentStream(start, on_disconnect)
+
+    def run_sync(self, input: Prompt | None = None, **options: Any) -> Result[Output]:  # noqa: A002
+        """`run` for scripts and notebooks: waits for the result, also where a loop is running."""
+        from .sync import wait
+
+        return wait(self.run(input, **options))
+
+    def stream_sync(self, input: Prompt | None = None, **options: Any) -> SyncStream[Output]:  # noqa: A002
+        """`stream` for scripts and notebooks: `with agent.stream_sync(...) as run: for event in run`."""
+        from .sync import SyncStream
+
+        return SyncStream(self.stream(input, **options))
+
+    async def resume(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        answer: Any = ...,
+        answers: Mapping[str, Any] | None = None,
+        identity: MemoryIdentity | None = None,
+        by: str | None = None,
+        deps: Deps | None = None,
+        timeout: float | None = None,
+        recorders: Iterable[Recorder] = (),
+        busy_timeout: float = 0.0,
+    ) -> Result[Output]:
+        """Goes on from a checkpoint, in this process or another, exactly once.
+
+        Args:
+            checkpoint: from `paused.checkpoint`, `error.checkpoint` or `Checkpoint.from_json(text)`.
+            answer: the answer when one question is open.
+            answers: answers by the id of their question, when several are.
+            identity: must be the checkpoint's when given.
+            by: who answered; kept in the record.
+
+        Raises:
+            ResumeRefused: a kind of it says why; nothing was executed, and the checkpoint can still
+                be resumed where that is possible at all.
+            ResumeDiverged: a tool asks something else than before it paused.
+        """
+        claims = Claims(self._shared, self._key)
+        record = await claims.check(checkpoint, self.name, identity)
+        toolset = await self._offered(checkpoint.identity, deps, checkpoint.run_id)
+        claims.check_tools(checkpoint, {tool.name: tool for tool in toolset})
+        given = answers_for(checkpoint, answer, answers)
+        dispatch = self._dispatch(recorders, None)
+        session = self._session(checkpoint.run_id, toolset, checkpoint.identity, deps, dispatch, None)
+        run = restored(
+            self._flow,
+            checkpoint,
+            given,
+            by,
+            deps=session,
+            timeout=timeout if timeout is not None else self._timeout,
+            tell=session.hears,
+        )
+        conversation = self._conversation(checkpoint.identity, fresh=not checkpoint.run.get("conversation"))
+        if conversation is not None:
+            session.turn = await conversation.begin(
+                checkpoint.run_id, wait=busy_timeout, resuming=checkpoint.digest
+            )
+        try:
+            claim = await claims.take(checkpoint, record, by, session.dispatcher.idempotent)
+        except BaseException:
+            if session.turn is not None:
+                await session.turn.end(paused=checkpoint.digest if checkpoint.asks else None)
+            raise
+        session.tell(RunResumed, None, self.name, checkpoint.identity, by)
+        result = await self._go(run, session)
+        await claims.done(checkpoint, claim)
+        return result
+
+    # ── watching, copying, closing ──────────────────────────────────────────────────────────────
+
+    @overload
+    def on(self, pattern: type[E], fn: Callable[[E], Any]) -> Handle: ...
+    @overload
+    def on(self, pattern: str, fn: Callable[[Any], Any]) -> Handle: ...
+    def on(self, pattern: Pattern, fn: Callable[[Any], Any]) -> Handle:
+        """Calls `fn` with every event that matches: `agent.on("tool.*", ...)`, `agent.on(ToolEnded, ...)`."""
+        return self._recorders.on(pattern, fn)
+
+    def attach(self, recorder: Recorder) -> Handle:
+        """Lets a recorder watch the runs that start from now on; `handle.detach()` takes it away."""
+        return self._recorders.attach(recorder)
+
+    @property
+    def enable(self) -> Enable:
+        """`enable.observability(...)` and `enable.live_status(...)`."""
+        return Enable(self._recorders)
+
+    def replace(self, **changes: Any) -> Agent[Deps, Output]:
+        """The same agent with some arguments changed: `agent.replace(provider=...)`. What was attached
+        stays attached, and claims made without `state=` stay shared."""
+        if unknown := set(changes) - set(self._given):
+            raise ConfigurationError(f"Agent has no argument {', '.join(sorted(unknown))}")
+        copy: Agent[Deps, Output] = Agent(**{**self._given, **changes})
+        if "recorders" not in changes:
+            copy._recorders = self._recorders
+        copy._volatile = self._shared if self._state is None else None
+        return copy
+
+    async def aclose(self) -> None:
+        """Flushes and closes the recorders. Stores and the provider belong to whoever made them."""
+        await self._recorders.aclose()
+
+    async def __aenter__(self) -> Agent[Deps, Output]:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Agent {self.name!r} on {self.provider.name}:{self.provider.model}, {len(self._tools)} tools>"
+        )
+
+    # ── one path for all of the above ───────────────────────────────────────────────────────────
+
+    async def _run(
+        self,
+        buffer: Buffer | None,
+        input: Prompt | None,  # noqa: A002
+        messages: Sequence[Message] | None,
+        identity: MemoryIdentity | None,
+        deps: Deps | None,
+        fresh: bool,
+        timeout: float | None,
+        recorders: Iterable[Recorder],
+        busy_timeout: float,
+        abandon_paused: bool,
+    ) -> Result[Output]:
+        asked = _asked(input, messages)
+        self._check_identity(identity)
+        dispatch = self._dispatch(recorders, buffer)
+        run = Run(self._flow, timeout=timeout if timeout is not None else self._timeout)
+        toolset = await self._offered(identity, deps, run.id) if self._toolsets else self._tools
+        session = self._session(run.id, toolset, identity, deps, dispatch, buffer)
+        run.deps, run.tell = session, session.hears
+        conversation = self._conversation(identity, fresh)
+        history = tuple(messages[:-1] if input is None else messages) if messages else ()
+        if conversation is not None:
+            session.turn = turn = await conversation.begin(run.id, wait=busy_timeout, abandon=abandon_paused)
+            try:
+                earlier = await turn.load()
+            except BaseException:
+                await turn.end()
+                raise
+            history = (*earlier, *history)
+        session.tell(RunStarted, None, self.name, identity, asked.text)
+        run.begin(RunInput((asked,), history))
+        return await self._go(run, session)
+
+    async def _go(self, run: Run, session: Session) -> Result[Output]:
+        """Walks a run, fresh or resumed, to where it ends or waits, and settles what hangs on it."""
+        turn = session.turn
+        if turn is not None:
+            turn.keep_alive()
+        paused: str | None = None
+        try:
+            try:
+                await run.go()
+            except DeadlineExceeded:
+                await self._save_cut(run, turn)
+                return self._ended(run, session, Stopped(run, StopReason.DEADLINE))
+            except asyncio.CancelledError:
+                await self._save_cut(run, turn)
+                session.tell(RunFailed, None, "cancelled", "the run was cancelled")
+                raise
+            except AgentFootprintError as error:
+                session.tell(RunFailed, None, error.code, str(error))
+                error.checkpoint = await self._checkpoint(run, session)
+                raise
+            if run.status == "paused":
+                checkpoint = await self._checkpoint(run, session, strict=True)
+                assert checkpoint is not None
+                paused = checkpoint.digest
+                asks = checkpoint.asks
+                session.tell(
+                    RunPaused, None, tuple(ask.id for ask in asks), tuple(ask.question for ask in asks)
+                )
+                return Paused(run, checkpoint)
+            stop = run.get("stop")
+            if stop is not None:
+                return self._ended(run, session, Stopped(run, StopReason(stop), cast(Output, run["output"])))
+            return self._ended(run, session, Completed(run, cast(Output, run["output"])))
+        finally:
+            if turn is not None:
+                await _bounded(turn.end(paused=paused))
+
+    def _ended(self, run: Run, session: Session, result: Ended) -> Ended:
+        if session.wants(RunEnded):
+            usage = run.get("usage", Usage())
+            reason = str(result.reason) if isinstance(result, Stopped) else None
+            took = (run.ended or run.started) - run.started
+            session.tell(RunEnded, None, result.status, reason, usage, None, took)
+        return result
+
+    async def _save_cut(self, run: Run, turn: Turn | None) -> None:
+        """Keeps what a run that was cut off has of its turn, whole enough to be continued."""
+        if turn is None or "history" not in run.root.state:
+            return
+        given: RunInput = run["input"]
+        await _bounded(turn.save(settled(run, given.history)))
+
+    async def _checkpoint(self, run: Run, session: Session, strict: bool = False) -> Checkpoint | None:
+        """The run as a checkpoint that the state store knows; None when it cannot be known there."""
+        claims = Claims(self._shared, self._key)
+        try:
+            return await claims.issue(run, session, self.name, self._checkpoint_ttl)
+        except AgentFootprintError:
+            # A run that failed is told with its own error, not with that of its checkpoint.
+            if strict:
+                raise
+            return None
+
+    @property
+    def _shared(self) -> StateStore:
+        if self._state is not None:
+            return self._state
+        if self._volatile is None:
+            from ..state.memory import InMemoryState
+
+            self._volatile = InMemoryState()
+        return self._volatile
+
+    def _dispatch(self, recorders: Iterable[Recorder], buffer: Buffer | None) -> Dispatch | None:
+        base = self._recorders.snapshot()
+        if buffer is None and recorders == ():
+            return base
+        return Dispatch.combined(base, recorders, None if buffer is None else buffer.put)
+
+    def _session(
+        self,
+        run_id: str,
+        tools: Sequence[Tool[..., Any]],
+        identity: MemoryIdentity | None,
+        deps: Any,
+        dispatch: Dispatch | None,
+        buffer: Buffer | None,
+    ) -> Session:
+        if identity is None and self._memories:
+            identity = MemoryIdentity(conversation_id=run_id)
+        return Session(
+            self._settings,
+            run_id,
+            tools,
+            identity=identity,
+            deps=deps,
+            dispatch=dispatch,
+            buffer=buffer,
+            turn=None,
+        )
+
+    async def _offered(
+        self, identity: MemoryIdentity | None, deps: Any, run_id: str
+    ) -> Sequence[Tool[..., Any]]:
+        """The tools of this run: the agent's own, and what its toolsets offer to this identity."""
+        if not self._toolsets:
+            return self._tools
+        context = RunContext(identity, deps, run_id)
+        found: list[Any] = list(self._tools)
+        for toolset in self._toolsets:
+            found += await cast(Toolset, toolset).tools(context)
+        return as_tools(found)
+
+    def _conversation(self, identity: MemoryIdentity | None, fresh: bool) -> Conversation | None:
+        if self._state is None or fresh or identity is None or identity.conversation_id is None:
+            return None
+        return Conversation(self._state, identity, self._retention)
+
+    def _check_identity(self, identity: MemoryIdentity | None) -> None:
+        if identity is not None and not isinstance(identity, MemoryIdentity):
+            raise InputInvalid(f"identity must be a MemoryIdentity, not {type(identity).__name__}")
+        if self._durable and not self._allow_anonymous and (identity is None or identity.tenant is None):
+            raise IdentityRequired(
+                f"agent {self.name!r} keeps data that outlives this process: pass "
+                "identity=MemoryIdentity(tenant=..., principal=..., conversation_id=...), "
+                "or build the agent with allow_anonymous=True"
+            )
+
+
+def _check_provider(provider: Any) -> None:
+    if not callable(getattr(provider, "complete", None)) or not callable(getattr(provider, "stream", None)):
+        raise ConfigurationError(
+            f"provider= must have complete() and stream(), {type(provider).__name__} has not: "
+            "MockProvider(reply='...') is one that needs no key"
+        )
+
+
+def _check_memories(memories: Sequence[Memory], state: StateStore | None) -> None:
+    ids = [memory.id for memory in memories]
+    if len(set(ids)) != len(ids):
+        raise ConfigurationError(f"two memories have one id: {', '.join(ids)}")
+    for memory in memories:
+        if state is not None and memory.scope == "conversation" and memory.kind == "episodic":
+            raise ConfigurationError(
+                f"memory {memory.id!r} recalls the conversation that state= already continues: each turn "
+                "would be shown twice. Give it scope='principal', or leave out state="
+            )
+
+
+def _is_toolset(item: Any) -> bool:
+    return not isinstance(item, Tool) and callable(getattr(item, "tools", None))
+
+
+def _asked(given: Prompt | None, messages: Sequence[Message] | None) -> Message:
+    """What the user says now, as one message."""
+    if given is None:
+        if messages and messages[-1].role == "user":
+            return messages[-1]
+        raise InputInvalid("there is no question: pass input, or messages that end with a user message")
+    if isinstance(given, Message):
+        if given.role != "user":
+            raise InputInvalid(f"the input must be a user message, not one of role {given.role!r}")
+        message = given
+    else:
+        message = Message.user(given)
+    empty = all(getattr(part, "text", "x").strip() == "" for part in message.parts)
+    if not message.parts or empty:
+        raise InputInvalid("the input is empty: a run needs something to answer")
+    return message
+
+
+async def _bounded(work: Any) -> None:
+    """Finishes something small although the run is being cancelled; gives up after a few seconds."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait_for(asyncio.shield(task), _SAVE_SECONDS)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=_SAVE_SECONDS)
+        raise
+    except (AgentFootprintError, TimeoutError):
+        return

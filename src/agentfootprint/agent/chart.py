@@ -1,0 +1,425 @@
+"""The agent's loop as a flow.
+
+accept → [recall] → prepare { system, messages, tools } → call_model → route
+    route → call_tools → prepare …      the model asked for tools
+          → wrap_up → prepare …         a limit: one last answer without tools
+          → answer → [remember]
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from ..errors import AgentFootprintError, ProviderError, StreamTruncated
+from ..events import (
+    ContextPrepared,
+    ConversationFailed,
+    ConversationSaved,
+    HistoryHealed,
+    LimitReached,
+    MemoryFailed,
+    MemoryRecalled,
+    MemoryWritten,
+    ModelEnded,
+    ModelFailed,
+    ModelStarted,
+    ReasoningDelta,
+    RouteDecided,
+    TextDelta,
+    ToolCallDrafted,
+    ToolEnded,
+    ToolStarted,
+)
+from ..flow import Decision, Flow, Seq, Step, decide, ge, nonempty, rule
+from ..flow.rules import Rule, check
+from ..messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
+from .history import close_calls, heal, unique_calls
+from .session import Session
+from .telling import explain, narrate
+
+if TYPE_CHECKING:
+    from ..identity import MemoryIdentity
+    from ..memory.memory import Memory
+
+__all__ = ["AgentState", "Limits", "RunInput", "agent_flow", "limit_rules"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunInput:
+    """What a run is asked: the new messages, and the conversation they continue."""
+
+    messages: tuple[Message, ...]
+    history: tuple[Message, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return self.messages[-1].text if self.messages else ""
+
+
+class AgentState(TypedDict, total=False):
+    input: RunInput
+    history: Seq[Message]
+    recalled: Seq[Message]
+    memories: tuple[str, ...]
+    system: str | None
+    messages: Seq[Message]
+    tools: tuple[ToolSpec, ...]
+    reply: LLMResponse
+    pending: tuple[ToolCall, ...]
+    iteration: int
+    tool_count: int
+    usage: Usage
+    stop: str
+    output: str
+
+
+C = Step[AgentState]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a run ends although the model asks for more; None is no limit."""
+
+    max_iterations: int | None = 20
+    max_tool_calls: int | None = None
+    max_total_tokens: int | None = None
+
+
+def limit_rules(limits: Limits) -> tuple[Rule, ...]:
+    """The rules of `route`, in the order tried. The names of limits are those of `StopReason`."""
+    rules = [rule("the last answer was asked for", "answer", stop=nonempty())]
+    if limits.max_iterations is not None:
+        rules.append(rule("max_iterations", "limit", pending=nonempty(), iteration=ge(limits.max_iterations)))
+    if limits.max_tool_calls is not None:
+        rules.append(
+            rule("max_tool_calls", "limit", pending=nonempty(), tool_count=ge(limits.max_tool_calls + 1))
+        )
+    if limits.max_total_tokens is not None:
+        most = limits.max_total_tokens
+        spent = check(f"has {most} tokens or more", lambda usage: usage.total_tokens >= most)
+        rules.append(rule("max_tokens", "limit", pending=nonempty(), usage=spent))
+    rules.append(rule("the model asked for tools", "tools", pending=nonempty()))
+    return tuple(rules)
+
+
+# ── the steps ───────────────────────────────────────────────────────────────────────────────────
+
+
+def accept(c: C) -> None:
+    """The question joins the conversation."""
+    given: RunInput = c["input"]
+    if given.history:
+        healed = heal(given.history)
+        if healed.added or healed.dropped:
+            session(c).tell(HistoryHealed, c, healed.added, healed.dropped)
+        c["history"] = Seq((*healed.messages, *given.messages))
+    else:
+        c["history"] = Seq(given.messages)
+    c["iteration"] = 0
+    c["tool_count"] = 0
+    c["usage"] = _NO_USAGE
+
+
+def list_memories(c: C) -> None:
+    """Which memories are asked."""
+    c["memories"] = tuple(session(c).settings.memories)
+    c["recalled"] = Seq()
+
+
+async def recall(c: C, name: str) -> None:
+    """What is remembered and fits the question."""
+    own = session(c)
+    memory = own.settings.memories[name]
+    try:
+        # A conversation that is continued stands in front of the model already.
+        beside = own.turn is not None
+        found = await c.call(
+            "recall",
+            partial(_recall, memory, beside),
+            own.identity,
+            c["input"].text,
+            key=name,
+            returns=tuple[Message, ...],
+        )
+    except AgentFootprintError as error:
+        own.tell(MemoryFailed, c, name, "recall", str(error))
+        raise
+    own.tell(MemoryRecalled, c, name, len(found))
+    c.extend("recalled", found)
+
+
+_EVERY_SLOT = Decision(("system", "messages", "tools"), "the first turn fills every slot")
+_MESSAGES = Decision(("messages",), "system and tools stand since the first turn")
+
+
+def prepare(c: C) -> Decision:
+    """What is put in front of the model. The slots that stand are left alone, so that the vendor's
+    cache of the prefix holds."""
+    first = c["iteration"] == 0
+    decision = _EVERY_SLOT if first else _MESSAGES
+    session(c).tell(ContextPrepared, c, c["iteration"] + 1, decision.choice)
+    return decision
+
+
+async def system(c: C) -> None:
+    """The instructions."""
+    own = session(c)
+    text = own.settings.system
+    if callable(text):
+        text = await c.call("system", partial(_call_system, text, own), returns=str)
+    c["system"] = text
+
+
+def system_now(c: C) -> None:
+    """The instructions."""
+    c["system"] = session(c).settings.system
+
+
+def messages(c: C) -> None:
+    """The conversation as the model will read it, what was recalled in front."""
+    history: Seq[Message] = c["history"]
+    recalled = c.get("recalled")
+    if not recalled:
+        c["messages"] = history
+    elif "messages" in c:
+        c.extend("messages", history[len(c["messages"]) - len(recalled) :])
+    else:
+        c["messages"] = Seq((*recalled, *history))
+
+
+def tools(c: C) -> None:
+    """The tools the model may ask for."""
+    c["tools"] = tuple(tool.spec for tool in session(c).tools)
+
+
+async def call_model(c: C) -> None:
+    """The model answers."""
+    own = session(c)
+    settings = own.settings
+    request = LLMRequest(
+        c["messages"],
+        c["system"],
+        () if "stop" in c else c["tools"],
+        None,
+        settings.max_tokens,
+        settings.temperature,
+    )
+    reply = unique_calls(await c.call("model", _Ask(c, own), request, returns=LLMResponse))
+    calls = reply.tool_calls
+    c.forget_labels()
+    c["reply"] = reply
+    if reply.parts:
+        c.append("history", reply.message)
+    c["pending"] = calls
+    c["iteration"] = c["iteration"] + 1
+    if calls:
+        c["tool_count"] = c["tool_count"] + len(calls)
+    c["usage"] = c["usage"] + (reply.usage if reply.usage is not None else _UNREPORTED)
+
+
+def route(c: C) -> Decision:
+    """What follows from the model's answer."""
+    own = session(c)
+    decision = decide(c, own.settings.rules, "answer", "the model answered")
+    own.tell(RouteDecided, c, decision.choice, decision.rule)
+    return decision
+
+
+async def call_tools(c: C, call: ToolCall) -> None:
+    """A tool the model asked for."""
+    own = session(c)
+    own.tell(ToolStarted, c, call.name, call.id, call.arguments)
+    begun = time.monotonic()
+    done = await own.dispatcher.dispatch(c, call)
+    c.append("history", done.message)
+    if own.wants(ToolEnded):
+        took = time.monotonic() - begun
+        own.tell(ToolEnded, c, call.name, call.id, done.outcome, done.message.text, took)
+
+
+_LIMITED = "This call was not run: the limit {limit} of this run is reached. Answer with what you have."
+
+
+def wrap_up(c: C) -> None:
+    """A limit is reached: the open calls are closed and the model is asked for a last answer."""
+    reason = c.because
+    limit = reason.decision.rule if reason is not None and reason.decision is not None else "limit"
+    reached = {"max_iterations": "iteration", "max_tool_calls": "tool_count"}.get(limit)
+    value = c[reached] if reached else c["usage"].total_tokens
+    session(c).tell(LimitReached, c, limit, float(value))
+    c.extend("history", close_calls(c["pending"], _LIMITED.format(limit=limit)))
+    c["stop"] = limit
+
+
+def answer(c: C) -> None:
+    """The run's answer."""
+    reply: LLMResponse = c["reply"]
+    if pending := c["pending"]:
+        # Asked for a last answer without tools, the model asked for tools all the same.
+        c.extend("history", close_calls(pending, _LIMITED.format(limit=c.get("stop"))))
+    c["output"] = reply.text
+
+
+async def remember(c: C) -> None:
+    """The turn is kept: in its conversation, and in the memories. What fails is told, not thrown: the
+    answer was paid for."""
+    own = session(c)
+    given: RunInput = c["input"]
+    history: Seq[Message] = c["history"]
+    turn = own.turn
+    if turn is not None:
+        new = history[len(heal(given.history).messages) :]
+        try:
+            number = await c.call("conversation", turn.save, new)
+            own.tell(ConversationSaved, c, number)
+        except AgentFootprintError as error:
+            own.tell(ConversationFailed, c, str(error))
+    exchange = (*given.messages, Message.assistant(c["output"]))
+    for name, memory in own.settings.memories.items():
+        try:
+            await c.call("remember", partial(_remember, memory, own), exchange, key=name)
+            own.tell(MemoryWritten, c, name, own.run_id)
+        except AgentFootprintError as error:
+            own.tell(MemoryFailed, c, name, "remember", str(error))
+
+
+# ── effects ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Ask:
+    """The model call: streamed when somebody reads along, plain otherwise."""
+
+    __slots__ = ("_own", "_step")
+
+    def __init__(self, step: C, own: Session) -> None:
+        self._step = step
+        self._own = own
+
+    async def __call__(self, request: LLMRequest) -> LLMResponse:
+        step, own = self._step, self._own
+        provider = own.settings.provider
+        own.tell(
+            ModelStarted,
+            step,
+            provider.name,
+            provider.model,
+            len(request.messages),
+            len(request.tools),
+            own.streaming,
+        )
+        begun = time.monotonic()
+        first: float | None = None
+        chunks = 0
+        try:
+            if own.streaming:
+                reply, chunks, first = await self._streamed(request, begun)
+            else:
+                reply = await provider.complete(request)
+        except ProviderError as error:
+            own.tell(ModelFailed, step, provider.name, provider.model, error.code, str(error))
+            raise
+        if own.wants(ModelEnded):
+            own.tell(
+                ModelEnded,
+                step,
+                provider.name,
+                reply.model or provider.model,
+                reply.usage,
+                reply.stop_reason,
+                len(reply.tool_calls),
+                chunks,
+                first,
+                time.monotonic() - begun,
+            )
+        return reply
+
+    async def _streamed(self, request: LLMRequest, begun: float) -> tuple[LLMResponse, int, float | None]:
+        step, own = self._step, self._own
+        reply: LLMResponse | None = None
+        first: float | None = None
+        chunks = 0
+        text = own.teller(TextDelta, step)
+        reasoning = own.teller(ReasoningDelta, step)
+        drafted = own.teller(ToolCallDrafted, step)
+        buffer = own.buffer
+        stream = own.settings.provider.stream(request)
+        try:
+            async for chunk in stream:
+                if chunk.response is not None:
+                    reply = chunk.response
+                    continue
+                if first is None:
+                    first = time.monotonic() - begun
+                chunks += 1
+                if chunk.text and text is not None:
+                    text(chunk.text)
+                if chunk.reasoning and reasoning is not None:
+                    reasoning(chunk.reasoning)
+                if (draft := chunk.tool_call_delta) is not None and drafted is not None:
+                    drafted(draft.index, draft.id, draft.name, draft.arguments)
+                if buffer is not None and buffer.full:
+                    await buffer.room()
+        finally:
+            # A generator left half-way is closed here, in the task that ran it.
+            close = getattr(stream, "aclose", None)
+            if close is not None:
+                await close()
+        if reply is None:
+            raise StreamTruncated(
+                f"{own.settings.provider.name}: the stream ended without its final chunk; "
+                "what arrived is not a whole answer",
+                provider=own.settings.provider.name,
+            )
+        return reply, chunks, first
+
+
+async def _recall(memory: Memory, beside: bool, identity: MemoryIdentity, query: str) -> tuple[Message, ...]:
+    return (await memory.recall(identity, query, beside=beside)).messages
+
+
+async def _remember(memory: Memory, own: Session, exchange: Sequence[Message]) -> None:
+    assert own.identity is not None
+    await memory.remember(own.identity, own.run_id, exchange)
+
+
+async def _call_system(make: Callable[..., Any], own: Session) -> str:
+    made = make(own)
+    return str(await made if inspect.isawaitable(made) else made)
+
+
+def session(c: C) -> Session:
+    own: Session = c.deps
+    return own
+
+
+_NO_USAGE = Usage()
+_UNREPORTED = Usage(unreported=1)
+
+
+@functools.cache
+def agent_flow(*, recalls: bool, remembers: bool, dynamic_system: bool) -> Flow[AgentState]:
+    """The chart, in the few shapes it has; agents of one shape share it."""
+    flow: Flow[AgentState] = Flow("agent", state=AgentState)
+    flow.step(to="list_memories" if recalls else "prepare")(accept)
+    if recalls:
+        flow.step(to="recall")(list_memories)
+        flow.map(over="memories", to="prepare")(recall)
+    flow.fork(branches=["system", "messages", "tools"], to="call_model")(prepare)
+    flow.step(name="system")(system if dynamic_system else system_now)
+    flow.step(messages)
+    flow.step(tools)
+    flow.step(to="route")(call_model)
+    flow.decide(to={"tools": "call_tools", "limit": "wrap_up", "answer": "answer"})(route)
+    flow.map(over="pending", to="prepare")(call_tools)
+    flow.step(to="prepare")(wrap_up)
+    flow.step(to="remember" if remembers else None)(answer)
+    if remembers:
+        flow.step(remember)
+    flow.narrator, flow.explainer = narrate, explain
+    return flow

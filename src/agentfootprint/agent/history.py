@@ -1,0 +1,116 @@
+"""Histories that every vendor accepts: each tool call with exactly one result, each result with its call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..flow import Run, Seq
+from ..messages import LLMResponse, Message, ToolCall
+
+__all__ = ["Healed", "close_calls", "heal", "settled", "unique_calls"]
+
+NOT_RUN = "This call was not run: the turn ended before it."
+
+
+class Healed:
+    """A whole history, and what it took: results that were `added`, messages that were `dropped`."""
+
+    __slots__ = ("added", "dropped", "messages")
+
+    def __init__(self, messages: list[Message], added: int, dropped: int) -> None:
+        self.messages = messages
+        self.added = added
+        self.dropped = dropped
+
+
+def heal(messages: Sequence[Message]) -> Healed:
+    """Makes a history whole.
+
+    A call without a result gets one that says it was not run; a result without a call, a second
+    result of one call, and messages without content are dropped; results stand right behind the
+    message that asked, in the order asked.
+    """
+    out: list[Message] = []
+    added = dropped = index = 0
+    while index < len(messages):
+        message = messages[index]
+        index += 1
+        if message.role == "tool" or not message.parts:
+            dropped += 1
+            continue
+        out.append(message)
+        calls = message.tool_calls if message.role == "assistant" else ()
+        if not calls:
+            continue
+        results: dict[str, Message] = {}
+        while index < len(messages) and messages[index].role == "tool":
+            result = messages[index]
+            index += 1
+            wanted = any(call.id == result.call_id for call in calls)
+            if wanted and result.call_id not in results and result.parts:
+                results[str(result.call_id)] = result
+            else:
+                dropped += 1
+        for call in calls:
+            found = results.get(call.id)
+            if found is None:
+                added += 1
+                found = Message.tool(call.id, call.name, NOT_RUN, is_error=True)
+            out.append(found)
+    return Healed(out, added, dropped)
+
+
+def close_calls(calls: Sequence[ToolCall], text: str) -> list[Message]:
+    """One result for each call that will not run."""
+    return [Message.tool(call.id, call.name, text, is_error=True) for call in calls]
+
+
+def settled(run: Run, earlier: Sequence[Message]) -> list[Message]:
+    """The messages of a turn that was cut off, each call with one result.
+
+    Results of calls that ended before the cut are kept, also when their siblings were still running.
+    """
+    history: Seq[Message] = run["history"]
+    new = list(history[len(heal(earlier).messages) :])
+    if new and (calls := new[-1].tool_calls):
+        children = run.root.children or ()
+        for call, child in zip(calls, children, strict=False):
+            if child.done:
+                new += child.state["history"].value[len(history) :]
+            elif child.open is not None:
+                new += close_calls([call], _CUT)
+    return heal(new).messages
+
+
+_CUT = "This call was cut off while it ran: whether it took effect is not known."
+
+
+def unique_calls(response: LLMResponse) -> LLMResponse:
+    """The response with call ids that are present and different from each other.
+
+    Models do repeat ids; results could then not be told apart. The first keeps its id.
+    """
+    calls = response.tool_calls
+    ids = [call.id for call in calls]
+    if "" not in ids and len(set(ids)) == len(ids):
+        return response
+    taken: set[str] = set()
+    parts = []
+    for part in response.parts:
+        if isinstance(part, ToolCall):
+            base = name = part.id or "call"
+            nth = 1
+            while name in taken or (nth > 1 and name in ids):
+                nth += 1
+                name = f"{base}-{nth}"
+            taken.add(name)
+            part = replace(part, id=name)
+        parts.append(part)
+    return LLMResponse(
+        parts=parts,
+        usage=response.usage,
+        stop_reason=response.stop_reason,
+        model=response.model,
+        request_id=response.request_id,
+    )

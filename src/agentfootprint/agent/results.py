@@ -1,0 +1,95 @@
+"""How a run ended: completed, paused for a person, or stopped at a limit."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Generic, Literal, TypeAlias, TypeGuard, TypeVar
+
+from ..flow import Ask, Footprint, Run
+from ..messages import Message, Usage
+from .checkpoint import Checkpoint
+
+__all__ = ["Completed", "Paused", "Result", "StopReason", "Stopped", "is_paused"]
+
+Output = TypeVar("Output")
+
+
+class StopReason(enum.StrEnum):
+    """Why a run stopped before the model was done."""
+
+    MAX_ITERATIONS = "max_iterations"
+    MAX_TOOL_CALLS = "max_tool_calls"
+    MAX_TOKENS = "max_tokens"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    _run: Run
+
+    @property
+    def run_id(self) -> str:
+        return self._run.id
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """The conversation with this run's messages: an immutable view, fit for `run(messages=...)`."""
+        history: Sequence[Message] = self._run.get("history", ())
+        return history
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of the whole run so far, across its pauses."""
+        usage: Usage = self._run.get("usage", Usage())
+        return usage
+
+    @property
+    def cost(self) -> Decimal | None:
+        """USD; None when a price is not known."""
+        return None
+
+    @property
+    def footprint(self) -> Footprint:
+        """Everything that happened: `narrative()`, `why("output")`, `replay()`, `save(path)`."""
+        return self._run.footprint
+
+
+@dataclass(frozen=True, slots=True)
+class Completed(_Ended, Generic[Output]):
+    """The model answered. `output` is the answer."""
+
+    output: Output
+    status: Literal["completed"] = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Paused(_Ended):
+    """The run waits for a person. Store `checkpoint.to_json()`, show `asks`, later `agent.resume`."""
+
+    checkpoint: Checkpoint
+    status: Literal["paused"] = "paused"
+
+    @property
+    def asks(self) -> list[Ask]:
+        return self.checkpoint.asks
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped(_Ended, Generic[Output]):
+    """A limit ended the run. `output` is the last answer the model gave without tools, None if it
+    could not be asked; `reason` is the limit."""
+
+    reason: StopReason
+    output: Output | None = None
+    status: Literal["stopped"] = "stopped"
+
+
+Result: TypeAlias = "Completed[Output] | Paused | Stopped[Output]"
+
+
+def is_paused(result: Any) -> TypeGuard[Paused]:
+    """Whether a run waits for a person; narrows the type."""
+    return isinstance(result, Paused)

@@ -1,0 +1,123 @@
+"""One run of an agent, seen from its steps: configuration, identity, tools, listeners."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..events import Emitted, Event, StepEnded, ToolProgress
+from ..flow import Step
+from ..flow.rules import Rule
+from ..identity import MemoryIdentity
+from ..tools.context import Progress
+from ..tools.dispatch import Dispatcher
+from ..tools.tool import Tool
+
+if TYPE_CHECKING:
+    from ..memory.memory import Memory
+    from ..observe.dispatch import Dispatch
+    from ..providers.base import LLMProvider
+    from .conversation import Turn
+    from .stream import Buffer
+
+__all__ = ["Session", "Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an agent was built with, as its steps need it; shared by all its runs."""
+
+    name: str
+    provider: LLMProvider
+    system: str | Callable[..., Any] | None
+    memories: Mapping[str, Memory]
+    rules: tuple[Rule, ...]
+    max_tokens: int | None
+    temperature: float | None
+    tool_timeout: float | None
+
+
+class Session:
+    """What the steps of one run reach as `step.deps`."""
+
+    __slots__ = (
+        "_dispatch",
+        "buffer",
+        "deps",
+        "dispatcher",
+        "identity",
+        "run_id",
+        "settings",
+        "tools",
+        "turn",
+    )
+
+    def __init__(
+        self,
+        settings: Settings,
+        run_id: str,
+        tools: Sequence[Tool[..., Any]],
+        *,
+        identity: MemoryIdentity | None,
+        deps: Any,
+        dispatch: Dispatch | None,
+        buffer: Buffer | None,
+        turn: Turn | None,
+    ) -> None:
+        self.settings = settings
+        self.run_id = run_id
+        self.identity = identity
+        self.deps = deps
+        self.buffer = buffer
+        self.turn = turn
+        self.tools = tools
+        self.dispatcher = Dispatcher(
+            {tool.name: tool for tool in tools},
+            timeout=settings.tool_timeout,
+            identity=identity,
+            deps=deps,
+        )
+        self._dispatch = dispatch
+
+    @property
+    def streaming(self) -> bool:
+        """Whether somebody reads the answer while it is written."""
+        return self.buffer is not None
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether anybody listens to a kind of event: otherwise it need not be made."""
+        return self._dispatch is not None and self._dispatch.wants(kind)
+
+    def tell(self, kind: type[Event], step: Step[Any] | None, *fields: Any) -> None:
+        """Tells an event to whoever listens; nothing is made when nobody does."""
+        if self._dispatch is not None and self._dispatch.wants(kind):
+            self._dispatch(kind(self.run_id, time.time(), None if step is None else step.id, *fields))
+
+    def teller(self, kind: type[Event], step: Step[Any]) -> Callable[..., None] | None:
+        """`tell` for many events of one kind from one step, such as text chunks; None when nobody
+        listens."""
+        dispatch = self._dispatch
+        if dispatch is None or not dispatch.wants(kind):
+            return None
+        run_id, step_id, clock = self.run_id, step.id, time.time
+
+        def tell(*fields: Any) -> None:
+            dispatch(kind(run_id, clock(), step_id, *fields))
+
+        return tell
+
+    @property
+    def hears(self) -> Callable[[str, Step[Any], Any], None] | None:
+        """What the engine tells the walk to: None when nobody listens."""
+        return None if self._dispatch is None else self._heard
+
+    def _heard(self, what: str, step: Step[Any], detail: Any) -> None:
+        if what == "close":
+            took = (step.end or step.start) - step.start
+            self.tell(StepEnded, step, step.node, step.status, took)
+        elif what == "emit":
+            self.tell(Emitted, step, detail.name, detail.data)
+        elif what == "live" and isinstance(detail, Progress):
+            self.tell(ToolProgress, step, detail.tool, detail.call_id, detail.message, detail.fraction)

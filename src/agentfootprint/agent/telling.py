@@ -1,0 +1,246 @@
+"""An agent's run in plain sentences: what happened, and what its answer rests on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ..flow import Footprint, StepRecord, Version
+from ..flow.journal import UNANSWERED
+from ..flow.rows import known_secrets, scrub
+from ..flow.slices import backward, origin
+from ..flow.step import WITHHELD, Stored
+from ..flow.telling import short, tell_decision, tell_slice
+from ..messages import LLMResponse, Message, ToolCall
+
+__all__ = ["explain", "narrate"]
+
+_WIDTH = 160
+
+
+# ── the story ───────────────────────────────────────────────────────────────────────────────────
+
+
+def narrate(footprint: Footprint) -> str:
+    """The run from question to answer, one sentence for each thing that happened."""
+    lines: list[str] = []
+    for step in footprint.steps:
+        lines += _STORIES.get(step.node, _nothing)(footprint, step)
+        if step.status == "failed" and step.error is not None and not _holds_others(step):
+            lines.append(f"{step.id} failed with {step.error[0]}: {short(step.error[1], _WIDTH)}")
+        elif step.status == "cancelled":
+            lines.append(f"{step.id} was cancelled.")
+    return str(scrub("\n".join(lines), known_secrets(footprint.steps)))
+
+
+def _holds_others(step: StepRecord) -> bool:
+    return step.node in ("prepare", "call_tools", "recall") and not step.path.endswith("]")
+
+
+def _nothing(footprint: Footprint, step: StepRecord) -> list[str]:
+    return []
+
+
+def _question(footprint: Footprint, step: StepRecord) -> list[str]:
+    given = _written(step, "input")
+    if given is None or given is WITHHELD:
+        return ["The question was withheld."]
+    lines = []
+    if given.history:
+        lines.append(f"The conversation so far has {len(given.history)} messages.")
+    return [*lines, f"The user asked: {_quote(given.text)}"]
+
+
+def _recalled(footprint: Footprint, step: StepRecord) -> list[str]:
+    if not step.path.endswith("]"):
+        return []
+    return [f"Memory {call.key!r} gave {_count(call.result)} messages." for call in step.calls if call.end]
+
+
+def _model(footprint: Footprint, step: StepRecord) -> list[str]:
+    reply = _written(step, "reply")
+    if not isinstance(reply, LLMResponse):
+        return []
+    took = _took(step)
+    if calls := reply.tool_calls:
+        told = ", ".join(_call(call) for call in calls)
+        spoke = f", saying {_quote(reply.text)}" if reply.text else ""
+        return [f"The model asked for {told}{spoke} ({took})."]
+    return [f"The model answered: {_quote(reply.text)} ({took})."]
+
+
+def _tool(footprint: Footprint, step: StepRecord) -> list[str]:
+    if not step.path.endswith("]"):
+        return []
+    lines = []
+    for record in step.asks:
+        asked = f"  A person was asked: {_quote(record.ask.question)}"
+        if record.ask.tool is not None:
+            asked += f" for {record.ask.tool}({_arguments(record.ask.arguments or {})})"
+        if record.answer is UNANSWERED:
+            lines.append(f"{asked}. The run waits for the answer.")
+        else:
+            by = f" by {record.by}" if record.by else ""
+            lines.append(f"{asked}. Answered{by}: {short(record.answer)}.")
+    for version in step.writes:
+        if version.key == "history":
+            for message in version.value[version.grown_from() :]:
+                verb = "refused or failed" if message.is_error else "returned"
+                lines.append(f"  {message.name} {verb}: {_quote(message.text)} ({_took(step)}).")
+    return lines
+
+
+def _limit(footprint: Footprint, step: StepRecord) -> list[str]:
+    return [f"The limit {_written(step, 'stop')} was reached; the model is asked for a last answer."]
+
+
+def _kept(footprint: Footprint, step: StepRecord) -> list[str]:
+    lines = []
+    for call in step.calls:
+        what = "The conversation" if call.name == "conversation" else f"Memory {call.key!r}"
+        lines.append(
+            f"{what} could not be written: {call.error[1]}" if call.error else f"{what} was written."
+        )
+    return lines
+
+
+_STORIES = {
+    "input": _question,
+    "recall": _recalled,
+    "call_model": _model,
+    "call_tools": _tool,
+    "wrap_up": _limit,
+    "remember": _kept,
+}
+
+
+def _written(step: StepRecord, key: str) -> Any:
+    return next((version.value for version in step.writes if version.key == key), None)
+
+
+def _count(result: Any) -> int:
+    data = result.data if isinstance(result, Stored) else result
+    return len(data) if data is not None else 0
+
+
+def _took(step: StepRecord) -> str:
+    seconds = (step.end or step.start) - step.start
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def _call(call: ToolCall) -> str:
+    return f"{call.name}({_arguments(call.arguments)})"
+
+
+def _arguments(arguments: Any) -> str:
+    return ", ".join(f"{name}={short(value, 60)}" for name, value in arguments.items())
+
+
+def _quote(text: str) -> str:
+    text = " ".join(text.split())
+    return "“" + (text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…") + "”"
+
+
+# ── the reasons ─────────────────────────────────────────────────────────────────────────────────
+
+
+def explain(footprint: Footprint, version: Version, index: int | None, limit: int) -> str:
+    """What an answer rests on: first what it quotes, then what the model had read, then the decisions.
+
+    A quotation is a match of texts, shown as such. That something was read is certain; that it moved
+    the model is not known, and not claimed.
+    """
+    if version.key != "output":
+        start = version if index is None else origin(version, index % len(version.value))
+        return tell_slice(footprint, backward(footprint.steps, start, prefix=index is None, limit=limit))
+    found = backward(footprint.steps, version)
+    steps = footprint.steps
+    lines = [f"The answer is {_quote(str(version.value))}."]
+    read = list(_read_by_model(found.versions))
+    quotes = [
+        f"- {where}: {', '.join(map(_quote, shared))}"
+        for where, text in read
+        if (shared := _shared(str(version.value), text))
+    ]
+    if quotes:
+        lines.append("It shares these words with what the model had read (text match):")
+        lines += quotes
+    lines.append("The model had read:")
+    lines += [f"- {where}: {_quote(text)}" for where, text in read]
+    asked = [
+        f"- {record.ask.question} Answered{f' by {record.by}' if record.by else ''}: {short(record.answer)}"
+        for step in steps
+        for record in step.asks
+        if record.answer is not UNANSWERED
+    ]
+    if asked:
+        lines.append("People were asked:")
+        lines += asked
+    if found.decisions:
+        lines.append("The decisions that led here:")
+        lines += [
+            f"- {step.id} {tell_decision(step.decision)}"
+            for step in reversed(found.decisions)
+            if step.decision is not None and step.node == "route"
+        ]
+    cut = [f"cut: {one}" for one in found.cut]
+    if len(lines) > limit:
+        cut.append(f"cut: {len(lines) - limit} more lines, raise limit= to see them")
+        lines = lines[:limit]
+    if footprint.truncated:
+        cut.append("cut: the record's file ends before the run did")
+    return str(scrub("\n".join(lines + cut), known_secrets(steps)))
+
+
+def _read_by_model(versions: Iterable[Version]) -> Iterable[tuple[str, str]]:
+    """Where each text came from that stood in front of the model, in the order it stood there."""
+    for version in versions:
+        if version.key == "system" and isinstance(version.value, str):
+            yield "the instructions", version.value
+    longest = max(
+        (v for v in versions if v.key == "messages" and v.value is not WITHHELD),
+        key=lambda v: len(v.value),
+        default=None,
+    )
+    for message in longest.value if longest is not None else ():
+        yield from _told(message)
+
+
+def _told(message: Message) -> Iterable[tuple[str, str]]:
+    if message.role == "tool":
+        yield f"the result of {message.name} ({message.call_id})", message.text
+    elif message.role == "user":
+        yield "the user", message.text
+    elif message.text:
+        yield "the model, earlier", message.text
+
+
+_WORD = re.compile(r"[\w$€£%][\w$€£%.,:/@+-]*[\w$€£%]|\w")
+_COMMON = 5
+
+
+def _shared(answer: str, source: str) -> list[str]:
+    """The longest runs of words that both texts have; single words only when they say something
+    (they hold a digit, or are longer than `_COMMON` letters)."""
+    words = [(m.group().casefold(), m.start(), m.end()) for m in _WORD.finditer(answer)]
+    theirs = [m.group().casefold() for m in _WORD.finditer(source)]
+    places: dict[str, list[int]] = {}
+    for place, word in enumerate(theirs):
+        places.setdefault(word, []).append(place)
+    out: list[str] = []
+    at = 0
+    while at < len(words):
+        length = 0
+        for place in places.get(words[at][0], ())[:50]:
+            n = 1
+            while at + n < len(words) and place + n < len(theirs) and words[at + n][0] == theirs[place + n]:
+                n += 1
+            length = max(length, n)
+        if length:
+            text = answer[words[at][1] : words[at + length - 1][2]]
+            telling = any(ch.isdigit() for ch in text) or len(text) > _COMMON
+            if telling and text not in out:
+                out.append(text)
+        at += max(length, 1)
+    return out[:8]

@@ -1,0 +1,183 @@
+"""A memory of an agent: which turns it keeps, for whom, and which of them it shows again."""
+
+from __future__ import annotations
+
+import hashlib
+import string
+import time
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal, get_args
+
+from ..errors import ConfigurationError, InputInvalid, JournalInvalid, StoreCorrupt
+from ..flow.codec import decode, encode
+from ..identity import MemoryIdentity, Scope, namespace
+from ..messages import File, Image, Message, Text, ToolCall
+from .base import MemoryEntry, MemoryStore
+from .strategies import Strategy, Window
+
+__all__ = ["Memory", "Recalled"]
+
+Kind = Literal["episodic"]
+
+_ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a memory shows: its entries, and their messages in the order they were said."""
+
+    entries: tuple[MemoryEntry, ...]
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Turns that outlive their run.
+
+    Each turn is one entry: the user's message and the final answer. Several memories may share a
+    store; each sees its own entries only.
+
+    Args:
+        id: names the memory in its store and in events: letters, digits, `-`, `_` and `.`, at most 64.
+        scope: who shares it: one conversation, all conversations of a principal, or a whole tenant.
+        strategy: what is shown again; `Window()`, the last 10 exchanges, unless given.
+        store: where the entries live.
+        kind: `"episodic"`: turns as they were said.
+        retention: seconds after which an entry is forgotten; None keeps it.
+
+    Raises:
+        ConfigurationError: one of these cannot work; the message says which and what to do.
+    """
+
+    id: str
+    _: KW_ONLY
+    scope: Scope = "conversation"
+    strategy: Strategy | None = None
+    store: MemoryStore
+    kind: Kind = "episodic"
+    retention: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.id and len(self.id) <= 64 and _ID_CHARACTERS.issuperset(self.id)):
+            raise ConfigurationError(
+                f"the memory id {self.id!r} must be 1 to 64 letters, digits, '-', '_' or '.': it becomes "
+                "part of keys"
+            )
+        self._check_choice("scope", self.scope, get_args(Scope))
+        self._check_choice("kind", self.kind, get_args(Kind))
+        if not isinstance(self.store, MemoryStore):
+            raise ConfigurationError(
+                f"memory {self.id!r}: store is a {type(self.store).__qualname__}, which is no MemoryStore: "
+                "use InMemoryStore(), SQLiteStore(path) or an object with its methods"
+            )
+        if self.strategy is None:
+            object.__setattr__(self, "strategy", Window())
+        elif not isinstance(self.strategy, Strategy):
+            raise ConfigurationError(
+                f"memory {self.id!r}: strategy is a {type(self.strategy).__qualname__} without a `recall` "
+                "method: use Window(n)"
+            )
+        if self.retention is not None and not 0 < self.retention < float("inf"):
+            raise ConfigurationError(
+                f"memory {self.id!r}: retention={self.retention!r} keeps nothing: give seconds above 0, or "
+                "None to keep entries"
+            )
+
+    async def recall(self, identity: MemoryIdentity, query: str, *, beside: bool = False) -> Recalled:
+        """What is shown for a new question: oldest first, each question before its answer.
+
+        `beside=True` leaves out the turns of the identity's own conversation, for a run that
+        continues that conversation anyway: they would be shown twice.
+
+        Raises:
+            StoreError: the store failed, or an entry cannot be read as a turn.
+        """
+        assert self.strategy is not None
+        own = identity.conversation_id if beside else None
+        entries = tuple(await self.strategy.recall(self, identity.scoped(self.scope), query, skip=own))
+        return Recalled(entries, tuple(self._messages(entries)))
+
+    async def remember(
+        self, identity: MemoryIdentity, turn_id: str, messages: Sequence[Message]
+    ) -> MemoryEntry:
+        """Keeps a turn: the first user message and the last answer of `messages`.
+
+        The same turn of the same conversation, remembered again, replaces its entry. Turns of
+        different conversations never share one, whatever their ids.
+
+        Raises:
+            InputInvalid: the turn has no user message or no answer.
+            StoreError: the store failed.
+        """
+        question = next((message for message in messages if message.role == "user"), None)
+        answer = next((said for message in reversed(messages) if (said := _answer(message))), None)
+        if question is None or answer is None:
+            raise InputInvalid(
+                f"memory {self.id!r} keeps a user's message and the answer to it: this turn has no "
+                f"{'user message' if question is None else 'answer'}"
+            )
+        entry = MemoryEntry(
+            id=self._entry_id(identity, turn_id),
+            value={"messages": [encode(question), encode(answer)]},
+            metadata={"turn": turn_id, "conversation": identity.conversation_id},
+            expires=None if self.retention is None else time.time() + self.retention,
+        )
+        stored = await self.store.put(identity.scoped(self.scope), entry)
+        return stored or entry
+
+    async def newest(self, identity: MemoryIdentity, n: int, *, skip: str | None = None) -> list[MemoryEntry]:
+        """This memory's last `n` entries of exactly this (scoped) identity, newest first, without those
+        of the conversation `skip`."""
+        found: list[MemoryEntry] = []
+        cursor: str | None = None
+        while True:
+            page = await self.store.list(identity, limit=n, cursor=cursor)
+            found += [
+                entry
+                for entry in page.entries
+                if entry.id.startswith(f"{self.id}/")
+                and (skip is None or entry.metadata.get("conversation") != skip)
+            ]
+            cursor = page.cursor
+            if cursor is None or len(found) >= n:
+                return found[:n]
+
+    def _entry_id(self, identity: MemoryIdentity, turn_id: str) -> str:
+        # The parts that the scope cuts away stay in the id: two conversations of one person may both
+        # have a turn "1".
+        turn = f"{namespace(identity)}{turn_id}"
+        return f"{self.id}/{hashlib.sha256(turn.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+    def _messages(self, entries: Sequence[MemoryEntry]) -> list[Message]:
+        try:
+            turns = decode(tuple[tuple[Message, Message], ...], [_stored(entry) for entry in entries])
+        except JournalInvalid as error:
+            raise StoreCorrupt(
+                f"memory {self.id!r}: an entry cannot be read as a turn ({error}): delete it from the store"
+            ) from None
+        for entry, (question, answer) in zip(entries, turns, strict=True):
+            if question.role != "user" or _answer(answer) != answer:
+                raise StoreCorrupt(
+                    f"memory {self.id!r}: entry {entry.id!r} is no question and its answer: delete it from "
+                    "the store"
+                )
+        return [message for turn in turns for message in turn]
+
+    def _check_choice(self, name: str, value: object, choices: tuple[str, ...]) -> None:
+        if value not in choices:
+            raise ConfigurationError(
+                f"memory {self.id!r}: {name}={value!r} is unknown: use one of {', '.join(map(repr, choices))}"
+            )
+
+
+def _stored(entry: MemoryEntry) -> Any:
+    return entry.value.get("messages") if isinstance(entry.value, dict) else None
+
+
+def _answer(message: Message) -> Message | None:
+    """What a message says to the user, without what was meant for the vendor; None if it is no answer."""
+    if message.role != "assistant" or any(type(part) is ToolCall for part in message.parts):
+        return None
+    said = tuple(part for part in message.parts if isinstance(part, (Text, Image, File)))
+    return Message.assistant(said) if said else None

@@ -1,0 +1,1 @@
+"""Where memory entries are kept: one adapter per file."""

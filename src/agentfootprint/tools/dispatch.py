@@ -1,0 +1,174 @@
+"""From a model's tool call to the one message that answers it, whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AgentFootprintError, ToolError
+from ..events import ToolOutcome
+from ..flow.journal import UNANSWERED
+from ..messages import Message, ToolCall
+from .arguments import ArgumentsInvalid
+from .context import ToolContext, _current
+from .result import MAX_RESULT_CHARS, render
+from .tool import Tool
+
+if TYPE_CHECKING:
+    from ..flow.step import Step
+    from ..identity import MemoryIdentity
+
+__all__ = ["APPROVAL_SCHEMA", "Dispatched", "Dispatcher"]
+
+APPROVAL_SCHEMA: Mapping[str, Any] = {
+    "anyOf": [
+        {"type": "boolean"},
+        {
+            "type": "object",
+            "properties": {"approved": {"type": "boolean"}, "reason": {"type": "string"}},
+            "required": ["approved"],
+            "additionalProperties": False,
+        },
+    ]
+}
+"""What answers an approval: true, false, or an object with `approved` and perhaps a `reason`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """The answer to a call and how it came about."""
+
+    message: Message
+    outcome: ToolOutcome = "ok"
+
+
+class Dispatcher:
+    """Runs the tool calls of a run. Every call gets exactly one message, also when it is refused.
+
+    Args:
+        tools: by name, as the model was shown them.
+        timeout: seconds a call may take unless its tool says otherwise; None: no limit.
+        identity, deps: what tools get as their context.
+    """
+
+    __slots__ = ("_deps", "_identity", "_timeout", "_tools")
+
+    def __init__(
+        self,
+        tools: Mapping[str, Tool[..., Any]],
+        *,
+        timeout: float | None = None,
+        identity: MemoryIdentity | None = None,
+        deps: Any = None,
+    ) -> None:
+        self._tools = tools
+        self._timeout = timeout
+        self._identity = identity
+        self._deps = deps
+
+    def get(self, name: str) -> Tool[..., Any] | None:
+        return self._tools.get(name)
+
+    def idempotent(self, name: str) -> bool:
+        """Whether a call whose outcome is unknown may be made again."""
+        tool = self._tools.get(name)
+        return tool is not None and tool.idempotent
+
+    async def dispatch(self, step: Step[Any], call: ToolCall) -> Dispatched:
+        """The one way from a call to its result: checked, approved, run, and told as text."""
+        tool = self._tools.get(call.name)
+        if tool is None:
+            return _refused(call, "unknown_tool", self._unknown(call.name))
+        try:
+            arguments = tool.bind(call.arguments, call.raw)
+        except ArgumentsInvalid as error:
+            return _refused(call, "invalid_arguments", str(error))
+        denied = _approval(step, tool, call)
+        if denied is not None:
+            return _refused(call, "denied", denied)
+        given = next((r.answer for r in step.asks if r.kind == "result"), UNANSWERED)
+        if given is not UNANSWERED:
+            # `pause_here` ended the call: what the person said is its result, nothing runs again.
+            return Dispatched(_message(call, _told(tool, given)))
+
+        def invoke(given: Mapping[str, Any]) -> Awaitable[Dispatched]:
+            return self._invoke(step, tool, call, arguments)
+
+        # Recorded with the arguments as the model sent them: those are what was approved.
+        done: Dispatched = await step.call(call.name, invoke, call.arguments, key=call.id, returns=Dispatched)
+        return done
+
+    async def _invoke(
+        self, step: Step[Any], tool: Tool[..., Any], call: ToolCall, arguments: dict[str, Any]
+    ) -> Dispatched:
+        context = ToolContext(step, tool.name, call.id, call.arguments, self._identity, self._deps)
+        token = _current.set(context)
+        timeout = tool.timeout if tool.timeout is not None else self._timeout
+        limit = None
+        try:
+            if timeout is None:
+                value = await tool.invoke(arguments, context)
+            else:
+                async with asyncio.timeout(timeout) as limit:
+                    value = await tool.invoke(arguments, context)
+            return Dispatched(_message(call, _told(tool, value)))
+        except TimeoutError as error:
+            if limit is not None and limit.expired():
+                return _refused(
+                    call, "timeout", f"{call.name} was stopped: it took longer than {timeout:g} s."
+                )
+            return _refused(call, "error", _failure(tool, error))
+        except Exception as error:
+            return _refused(call, "error", _failure(tool, error))
+        finally:
+            _current.reset(token)
+
+    def _unknown(self, name: str) -> str:
+        known = list(self._tools)
+        if not known:
+            return f"There is no tool named {name!r}: no tools are available. Answer without them."
+        close = difflib.get_close_matches(name, known, 3, 0.5)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        return f"There is no tool named {name!r}.{hint} Available: {', '.join(known)}."
+
+
+def _approval(step: Step[Any], tool: Tool[..., Any], call: ToolCall) -> str | None:
+    """Asks for approval where the tool wants it; the text of a denial, or None when it may run."""
+    wanted = tool.approval
+    if callable(wanted):
+        wanted = wanted(call.arguments)
+    if not wanted:
+        return None
+    question = wanted if isinstance(wanted, str) else f"Approve {call.name}?"
+    answer = step.ask_now(
+        question, kind="approval", tool=call.name, arguments=call.arguments, schema=APPROVAL_SCHEMA
+    )
+    approved = answer.get("approved") if isinstance(answer, Mapping) else answer
+    if approved is True:
+        return None
+    reason = answer.get("reason") if isinstance(answer, Mapping) else None
+    return f"A person declined this call to {call.name}" + (f": {reason}" if reason else ".")
+
+
+def _refused(call: ToolCall, outcome: ToolOutcome, text: str) -> Dispatched:
+    return Dispatched(Message.tool(call.id, call.name, text, is_error=True), outcome)
+
+
+def _message(call: ToolCall, content: Any) -> Message:
+    return Message.tool(call.id, call.name, content)
+
+
+def _told(tool: Tool[..., Any], value: Any) -> Any:
+    limit = tool.max_result_chars
+    return render(value, MAX_RESULT_CHARS if limit is None else limit, tool=tool.name)
+
+
+def _failure(tool: Tool[..., Any], error: Exception) -> str:
+    if isinstance(error, ToolError):
+        return str(error)
+    text = " ".join(str(error).split())
+    kind = error.code if isinstance(error, AgentFootprintError) else type(error).__name__
+    return f"{tool.name} failed with {kind}" + (f": {text[:500]}" if text else ".")

@@ -1,0 +1,33 @@
+"""Both memory stores pass the kit that every adapter must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agentfootprint.memory import InMemoryStore, SQLiteStore
+from agentfootprint.testing import ManualClock, memory_store
+
+Make = Callable[[ManualClock], InMemoryStore | SQLiteStore]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    if request.param == "memory":
+        return lambda clock: InMemoryStore(clock=clock)
+    return lambda clock: SQLiteStore(tmp_path / "memory.db", clock=clock)
+
+
+@pytest.mark.parametrize("check", memory_store.CHECKS)
+async def test_conforms(check: memory_store.Check, make: Make) -> None:
+    async with make(ManualClock()) as store:
+        await check(store)
+
+
+@pytest.mark.parametrize("check", memory_store.TTL_CHECKS)
+async def test_keeps_time(check: memory_store.TTLCheck, make: Make) -> None:
+    clock = ManualClock()
+    async with make(clock) as store:
+        await check(store, clock.advance)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agentfootprint.errors import StreamTruncated
+from agentfootprint.messages import LLMChunk, LLMRequest, LLMResponse, Message
+from agentfootprint.providers import (
+    LLMProvider,
+    MockProvider,
+    complete_from_stream,
+    stream_from_complete,
+)
+
+REQUEST = LLMRequest((Message.user("hi"),))
+
+
+class OnlyStreams:
+    name = "half"
+    model = "half-1"
+
+    def __init__(self, *chunks: LLMChunk) -> None:
+        self.chunks = chunks
+
+    async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
+        for chunk in self.chunks:
+            yield chunk
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        return await complete_from_stream(self, request)
+
+
+def test_the_mock_is_a_provider() -> None:
+    assert isinstance(MockProvider(reply=""), LLMProvider)
+
+
+async def test_complete_is_the_last_chunk_of_the_stream() -> None:
+    response = LLMResponse("hello")
+    assert await OnlyStreams(LLMChunk("hello"), LLMChunk(response=response)).complete(REQUEST) is response
+
+
+async def test_a_stream_without_its_last_chunk_is_no_answer() -> None:
+    with pytest.raises(StreamTruncated, match="half") as caught:
+        await OnlyStreams(LLMChunk("hel")).complete(REQUEST)
+    assert caught.value.provider == "half"
+    assert caught.value.retryable
+
+
+async def test_a_stream_made_from_complete_ends_with_the_same_response() -> None:
+    provider = MockProvider(reply=["let me see", MockProvider.call("find", city="Bern")])
+    chunks = [chunk async for chunk in stream_from_complete(provider, REQUEST)]
+    response = chunks[-1].response
+    assert response is not None
+    assert response.tool_calls[0].arguments == {"city": "Bern"}
+    assert "".join(chunk.text for chunk in chunks) == response.text == "let me see"
+    delta = chunks[1].tool_call_delta
+    assert delta is not None
+    assert (delta.index, delta.id, delta.name) == (0, "call_1", "find")
+    assert [chunk.response for chunk in chunks[:-1]] == [None, None]
