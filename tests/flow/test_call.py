@@ -126,10 +126,14 @@ async def test_keys_tell_calls_apart_whatever_their_order_on_the_second_run() ->
     order = ["x", "y"]
     called = []
 
+    def effect(name: str) -> str:
+        called.append(name)
+        return name
+
     async def work(step: Step[Any]) -> None:
         got = {}
         for name in order:
-            got[name] = await step.call("effect", lambda n: called.append(n) or n, name, key=name)
+            got[name] = await step.call("effect", effect, name, key=name)
         await step.ask("go on?")
         step["got"] = got
 

@@ -244,7 +244,7 @@ async def test_a_torn_last_line_is_dropped_and_the_rest_reads(tmp_path: Path) ->
         assert again.truncated
         assert again.status == "running"
         assert told(again) == told(run)
-    assert "the record itself is cut" in again.why("verdict")
+        assert "the record itself is cut" in again.why("verdict")
 
 
 async def test_a_file_torn_inside_a_character_reads(tmp_path: Path) -> None:

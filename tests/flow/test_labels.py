@@ -142,7 +142,7 @@ async def test_a_declared_label_is_on_whatever_is_written_to_its_key() -> None:
 
     run = await line(writes, copies, state=Declared).start()
     assert run.footprint.version("copy").labels == HIDDEN
-    assert run.footprint.version("origin").labels == {UNTRUSTED}
+    assert run.footprint.version("origin").labels == frozenset({UNTRUSTED})
     assert not leaks(run, SENTINEL)
     assert "outside" in run.footprint.to_jsonl()
 
@@ -176,7 +176,7 @@ async def test_forget_labels_forgets_one_kind_from_here_on() -> None:
         step["early"] = step["both"]
         assert step.labels == HIDDEN | {UNTRUSTED}
         step.forget_labels()
-        step["late"] = step["both"] if False else 2
+        step["late"] = 2
         step.forget_labels("integrity")
         step["last"] = 3
 
@@ -281,7 +281,7 @@ async def test_integrity_labels_hide_nothing() -> None:
     run = await line(writes).start()
     assert "from outside" in run.footprint.to_jsonl()
     assert '"redacted":true' not in run.footprint.to_jsonl()
-    assert loaded(run, redact=True).version("web").labels == {UNTRUSTED}
+    assert loaded(run, redact=True).version("web").labels == frozenset({UNTRUSTED})
 
 
 async def test_a_snapshot_keeps_raw_values_and_labels() -> None:

@@ -125,7 +125,7 @@ async def test_what_is_made_of_a_secret_list_is_secret() -> None:
         step.append("out", item + 1000000)
 
     run = await flow.start()
-    assert run.footprint.version("out").labels == {SECRET}
+    assert run.footprint.version("out").labels == frozenset({SECRET})
     assert "100471" not in run.footprint.to_jsonl()
 
 

@@ -180,7 +180,9 @@ async def test_cancellation_propagates_cleans_up_and_leaves_a_run_that_can_go_on
 
 
 async def test_cancellation_reaches_every_branch_and_finished_ones_are_kept() -> None:
-    begun, cleaned, finished = asyncio.Event(), [], []
+    begun = asyncio.Event()
+    cleaned: list[int] = []
+    finished: list[int] = []
     flow: Flow[Any] = Flow("branches")
 
     @flow.step(to="each")

@@ -177,7 +177,7 @@ async def test_a_run_goes_on_from_process_to_process_and_ends_as_if_unbroken() -
         return json.loads(done.stdout)
 
     run = await walk().start("given", stop_after=1)
-    state = {"status": run.status, "snapshot": stored(run), "asks": [], "told": ""}
+    state: dict[str, Any] = {"status": run.status, "snapshot": stored(run), "asks": [], "told": ""}
     answers: dict[str, str] = {}
     for stop_after in (3, None, None, None, None):
         if state["status"] == "done":

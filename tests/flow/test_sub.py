@@ -222,7 +222,7 @@ async def test_a_sub_flow_s_labels_cross_its_boundary() -> None:
 
     flow.sub("work", inner, input=lambda step: step["secret"], outputs={"out": "copy"})
     run = await flow.start()
-    assert run.footprint.version("copy").labels == {SECRET}
+    assert run.footprint.version("copy").labels == frozenset({SECRET})
     assert "sentinel" not in run.footprint.to_jsonl()
 
 
@@ -231,7 +231,7 @@ async def test_what_the_input_function_writes_stays_readable() -> None:
 
     def given(step: Step[Any]) -> int:
         step["asked"] = 3
-        return step["asked"] + 1
+        return int(step["asked"]) + 1
 
     flow.sub("work", child(), input=given, outputs={"doubled": "result"})
     run = await flow.start()

@@ -6,7 +6,17 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
 
 from ..errors import FlowInvalid
 from .codec import digest
@@ -104,7 +114,11 @@ class Flow(Generic[S]):
 
     # ── building ────────────────────────────────────────────────────────────────────────────────
 
-    def step(self, fn: F | None = None, /, *, to: str | None = None, name: str | None = None) -> Any:
+    @overload
+    def step(self, fn: F, /) -> F: ...
+    @overload
+    def step(self, /, *, to: str | None = None, name: str | None = None) -> Callable[[F], F]: ...
+    def step(self, fn: Any = None, /, *, to: str | None = None, name: str | None = None) -> Any:
         """A step: `async def` or `def` over one `Step`."""
 
         def add(function: F) -> F:
