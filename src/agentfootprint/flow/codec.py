@@ -221,7 +221,7 @@ def digest(value: Any) -> str:
 
 def _seq_digest(seq: Seq[Any]) -> bytes:
     size = len(seq)
-    known = seq._digests
+    known = seq.prefix_digests()
     last = known[min(len(known), size) - 1] if known and size else b""
     for index in range(len(known), size):
         last = hashlib.sha256(last + _bytes(canonical(seq[index]))).digest()[:16]
