@@ -88,7 +88,7 @@ change one line in agentfootprint/demo/app.py:
 
 To talk to the desk yourself:
 
-    agentfootprint chat agentfootprint.demo.app:agent --tenant alpine --principal alice"""
+    .venv-demo/bin/agentfootprint chat agentfootprint.demo.app:agent --tenant alpine --principal alice"""
 
 
 if __name__ == "__main__":
