@@ -192,6 +192,12 @@ class Footprint:
 
         return await fork(self._code(flow), self, at=at, set=set, deps=deps, effects=effects)
 
+    def typed(self, flow: Flow[Any]) -> Footprint:
+        """This record with the values in the types that the flow declares; itself when it has them."""
+        if self._flow is not None:
+            return self
+        return Footprint.from_lines(map(dumps, self.rows(redact=False)), flow)
+
     def _code(self, flow: Flow[Any] | None) -> Flow[Any]:
         found = flow if flow is not None else self._flow
         if found is None:

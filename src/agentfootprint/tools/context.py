@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ..errors import ConfigurationError
+from .arguments import fresh
 
 if TYPE_CHECKING:
     from ..flow.step import Step
@@ -39,13 +40,13 @@ class ToolContext(Generic[Deps]):
     Attributes:
         tool, call_id: the tool's name and the id of this call, the same when the call is made again
             after a crash: use it as idempotency key.
-        arguments: the call's arguments as the model sent them; do not change them.
+        arguments: the call's arguments as the model sent them; a copy, yours to change.
         identity: who the run is for; None on a run without one.
         deps: what the caller gave to `run(deps=...)`.
         deadline: when the run's time is over, in seconds of `time.monotonic()`; None: never.
     """
 
-    __slots__ = ("_loop", "_step", "arguments", "call_id", "deadline", "deps", "identity", "tool")
+    __slots__ = ("_arguments", "_loop", "_step", "call_id", "deadline", "deps", "identity", "tool")
 
     def __init__(
         self,
@@ -60,10 +61,15 @@ class ToolContext(Generic[Deps]):
         self._loop = asyncio.get_running_loop()
         self.tool = tool
         self.call_id = call_id
-        self.arguments = arguments
+        self._arguments = arguments
         self.identity = identity
         self.deps = deps
         self.deadline = step.run.deadline
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        copied: dict[str, Any] = fresh(self._arguments)
+        return copied
 
     @property
     def run_id(self) -> str:
@@ -129,7 +135,7 @@ class ToolContext(Generic[Deps]):
             question,
             kind=kind,
             tool=self.tool,
-            arguments=self.arguments,
+            arguments=self._arguments,
             data=data,
             schema=schema,
             expires_at=None if expires_in is None else step.now() + expires_in,
