@@ -8,7 +8,7 @@ from typing import Any
 
 from ..flow import Call, Footprint, StepRecord, Version
 from ..flow.journal import UNANSWERED
-from ..flow.rows import known_secrets, scrub
+from ..flow.redaction import known_secrets, scrub
 from ..flow.slices import backward, origin
 from ..flow.step import WITHHELD, Stored
 from ..flow.telling import short, tell_decision, tell_slice

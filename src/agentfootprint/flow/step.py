@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -61,21 +61,28 @@ class Stored:
 
 
 class Withheld:
-    """A result that was redacted before it was stored."""
+    """A value or a result that was redacted before it was stored."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "[redacted]"
 
 
 WITHHELD = Withheld()
 
 
 class Again:
-    """What a step that is entered again already did: its calls by name and key, and its questions."""
+    """What a step that is entered again already did: its calls by name and key, and its questions.
 
-    __slots__ = ("asked", "calls", "diverged", "inner", "strict")
+    `answered` are questions of the same step in another run, whose answers hold if it asks the same.
+    """
 
-    def __init__(self, calls: list[Call], *, strict: bool) -> None:
+    __slots__ = ("answered", "asked", "calls", "diverged", "inner", "strict")
+
+    def __init__(self, calls: list[Call], *, strict: bool, answered: Sequence[AskRecord] = ()) -> None:
         self.strict = strict
+        self.answered = answered
         self.asked = 0
         self.diverged: ResumeDiverged | ReplayDiverged | None = None
         self.calls: dict[tuple[str, str | None], list[Call]] = {}
@@ -84,6 +91,13 @@ class Again:
             self.calls.setdefault((call.name, call.key), []).append(call)
             if call.within is not None:
                 self.inner.setdefault(call.within, []).append(call)
+
+    def answer_to(self, ask: Ask, kind: str) -> Any:
+        asked = (kind, digest(ask))
+        for record in self.answered:
+            if (record.kind, digest(record.ask)) == asked:
+                return record.answer
+        return UNANSWERED
 
 
 class Step(StepRecord, Generic[S]):
@@ -380,16 +394,19 @@ class Step(StepRecord, Generic[S]):
         waiting = self._again.calls.get((name, key))
         if not waiting:
             return None
-        record = waiting[-1]
         asked = Call(name, key, arguments, 0.0).arguments_digest
-        if asked != record.arguments_digest:
-            if self.run.patched:
+        place = len(waiting) - 1
+        if asked != waiting[place].arguments_digest:
+            if not self.run.patched:
+                raise self._diverges(
+                    f"step {self.id!r} calls {name!r} with other arguments than were recorded: "
+                    "what a step does must follow from what it reads"
+                )
+            while place >= 0 and asked != waiting[place].arguments_digest:
+                place -= 1
+            if place < 0:
                 return None
-            raise self._diverges(
-                f"step {self.id!r} calls {name!r} with other arguments than were recorded: "
-                "what a step does must follow from what it reads"
-            )
-        waiting.pop()
+        record = waiting.pop(place)
         self._add_call(record)
         for inner in reversed(self._again.inner.get(f"{name}:{key}", ())):
             self._add_call(inner)
@@ -459,9 +476,11 @@ class Step(StepRecord, Generic[S]):
             if record.answer is not UNANSWERED:
                 return record.answer
         else:
-            record = AskRecord(ask, kind)
+            record = AskRecord(ask, kind, labels=self._labels)
             self.asks = [*self.asks, record]
             answered = run.answer_now(ask)
+            if answered is UNANSWERED and self._again is not None:
+                answered = self._again.answer_to(ask, kind)
             if answered is not UNANSWERED:
                 record.answer = answered
                 return answered
@@ -491,7 +510,7 @@ class Step(StepRecord, Generic[S]):
 
     def emit(self, name: str, data: Any = None) -> None:
         """An event for whoever watches, kept in the journal. `data` is JSON."""
-        record = EventRecord(name, data, time.time())
+        record = EventRecord(name, data, time.time(), self._labels)
         self.events = [*self.events, record]
         run = self.run
         if run.tell is not None:
