@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import CheckpointTampered, CheckpointVersion, IdentityInvalid
 from ..flow import Ask
-from ..flow.codec import decode, dumps, encode, whole
+from ..flow.codec import decode, dumps, encode, mended
 from ..identity import MemoryIdentity
 from ..messages import Usage
 
@@ -87,7 +87,7 @@ class Checkpoint:
             "created": self.created,
             "expires": self.expires,
             "tools": dict(self.tools),
-            "asks": whole(encode(self.asks)),
+            "asks": mended(encode(self.asks)),
             "usage": encode(self.usage),
             "run": self.packed,
         }

@@ -228,8 +228,11 @@ class Run:
                 elif not await self._compound(frame, step, node):
                     frame.open = step
                     return False
-                if step.paused and (swallowed := step.swallowed) is not None:
-                    raise swallowed
+                if step.paused:
+                    raise FlowInvalid(
+                        f"step {step.id!r} asked a person and then went on without the answer: "
+                        "something caught the pause (a bare `except:` or `except BaseException`)"
+                    )
             except BaseException as error:
                 if self._left_by(frame, step, node, error):
                     return False

@@ -9,7 +9,6 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ..errors import (
-    AgentFootprintError,
     DeadlineExceeded,
     FlowInvalid,
     RecordedFailure,
@@ -72,12 +71,11 @@ WITHHELD = Withheld()
 class Again:
     """What a step that is entered again already did: its calls by name and key, and its questions."""
 
-    __slots__ = ("asked", "calls", "diverged", "inner", "strict")
+    __slots__ = ("asked", "calls", "inner", "strict")
 
     def __init__(self, calls: list[Call], *, strict: bool) -> None:
         self.strict = strict
         self.asked = 0
-        self.diverged: ResumeDiverged | ReplayDiverged | None = None
         self.calls: dict[tuple[str, str | None], list[Call]] = {}
         self.inner: dict[str, list[Call]] = {}
         for call in reversed(calls):
@@ -385,7 +383,8 @@ class Step(StepRecord, Generic[S]):
         if asked != record.arguments_digest:
             if self.run.patched:
                 return None
-            raise self._diverges(
+            kind = ReplayDiverged if self._again.strict else ResumeDiverged
+            raise kind(
                 f"step {self.id!r} calls {name!r} with other arguments than were recorded: "
                 "what a step does must follow from what it reads"
             )
@@ -452,7 +451,7 @@ class Step(StepRecord, Generic[S]):
         if place < len(self.asks):
             record = self.asks[place]
             if (record.kind, digest(record.ask)) != (kind, digest(ask)):
-                raise self._diverges(
+                raise ResumeDiverged(
                     f"step {self.id!r} asked {record.ask.question!r} before it paused and asks "
                     f"{question!r} now: what is asked must follow from what the step reads"
                 )
@@ -467,25 +466,6 @@ class Step(StepRecord, Generic[S]):
                 return answered
         self.paused = True
         raise Pause
-
-    def _diverges(self, message: str) -> ResumeDiverged | ReplayDiverged:
-        strict = self._again is not None and self._again.strict
-        error = ReplayDiverged(message) if strict else ResumeDiverged(message)
-        if self._again is not None:
-            self._again.diverged = error
-        return error
-
-    @property
-    def swallowed(self) -> AgentFootprintError | None:
-        """What code within this step caught although it was not meant for it: a pause, a divergence."""
-        if self._again is not None and self._again.diverged is not None:
-            return self._again.diverged
-        if self.paused:
-            return FlowInvalid(
-                f"step {self.id!r} asked a person and then went on without the answer: "
-                "something caught the pause (a bare `except:` or `except BaseException`)"
-            )
-        return None
 
     # ── telling ─────────────────────────────────────────────────────────────────────────────────
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, ResumeDiverged
 
 if TYPE_CHECKING:
     from ..flow.step import Step
@@ -45,7 +45,17 @@ class ToolContext(Generic[Deps]):
         deadline: when the run's time is over, in seconds of `time.monotonic()`; None: never.
     """
 
-    __slots__ = ("_loop", "_step", "arguments", "call_id", "deadline", "deps", "identity", "tool")
+    __slots__ = (
+        "_loop",
+        "_step",
+        "arguments",
+        "call_id",
+        "deadline",
+        "deps",
+        "diverged",
+        "identity",
+        "tool",
+    )
 
     def __init__(
         self,
@@ -58,6 +68,8 @@ class ToolContext(Generic[Deps]):
     ) -> None:
         self._step = step
         self._loop = asyncio.get_running_loop()
+        # Raised through the tool's body, and again after it: a body that catches it must not hide it.
+        self.diverged: ResumeDiverged | None = None
         self.tool = tool
         self.call_id = call_id
         self.arguments = arguments
@@ -94,18 +106,22 @@ class ToolContext(Generic[Deps]):
         `key` tells effects of one name apart, `raises` are errors the tool itself handles, so that
         they are raised again as they were; see `Step.call`.
         """
-        return await self._step.call(
-            name,
-            fn,
-            *args,
-            # Never the bare id: that is the key of the tool's own call, which may have the same name.
-            key=f"{self.call_id}/{key or ''}",
-            timeout=timeout,
-            returns=returns,
-            raises=raises,
-            within=f"{self.tool}:{self.call_id}",
-            **kwargs,
-        )
+        try:
+            return await self._step.call(
+                name,
+                fn,
+                *args,
+                # Never the bare id: that is the key of the tool's own call, which may have the same name.
+                key=f"{self.call_id}/{key or ''}",
+                timeout=timeout,
+                returns=returns,
+                raises=raises,
+                within=f"{self.tool}:{self.call_id}",
+                **kwargs,
+            )
+        except ResumeDiverged as error:
+            self.diverged = error
+            raise
 
     def ask(
         self, question: str, *, data: Any = None, answer: Any = None, expires_in: float | None = None
@@ -125,15 +141,19 @@ class ToolContext(Generic[Deps]):
 
             schema = TypeAdapter(answer).json_schema()
         step = self._step
-        given = step.ask_now(
-            question,
-            kind=kind,
-            tool=self.tool,
-            arguments=self.arguments,
-            data=data,
-            schema=schema,
-            expires_at=None if expires_in is None else step.now() + expires_in,
-        )
+        try:
+            given = step.ask_now(
+                question,
+                kind=kind,
+                tool=self.tool,
+                arguments=self.arguments,
+                data=data,
+                schema=schema,
+                expires_at=None if expires_in is None else step.now() + expires_in,
+            )
+        except ResumeDiverged as error:
+            self.diverged = error
+            raise
         if answer is None:
             return given
         from ..flow.codec import decode

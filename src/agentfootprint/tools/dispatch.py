@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AgentFootprintError, ToolError
+from ..errors import AgentFootprintError, FlowInvalid, ToolError
 from ..events import ToolOutcome
 from ..flow.journal import UNANSWERED
 from ..messages import Message, ToolCall
@@ -122,13 +122,23 @@ class Dispatcher:
                 )
             else:
                 done = _refused(call, "error", _failure(tool, error))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not the run was cancelled, only something that the tool waited for.
+            done = _refused(call, "error", _failure(tool, error))
         except Exception as error:
             done = _refused(call, "error", _failure(tool, error))
         finally:
             _current.reset(token)
-        if (swallowed := step.swallowed) is not None:
-            # Not the tool's to answer for, and no result to be kept.
-            raise swallowed
+        if context.diverged is not None:
+            raise context.diverged
+        if step.paused:
+            raise FlowInvalid(
+                f"tool {tool.name!r} asked a person and then went on without the answer: "
+                "something in it caught the pause (a bare `except:` or `except BaseException`)"
+            )
         return done
 
     def _unknown(self, name: str) -> str:
@@ -176,7 +186,7 @@ def _told(tool: Tool[..., Any], value: Any) -> Any:
     return render(value, MAX_RESULT_CHARS if limit is None else limit, tool=tool.name)
 
 
-def _failure(tool: Tool[..., Any], error: Exception) -> str:
+def _failure(tool: Tool[..., Any], error: BaseException) -> str:
     if isinstance(error, ToolError):
         return str(error)
     text = " ".join(str(error).split())
