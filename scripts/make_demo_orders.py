@@ -61,7 +61,7 @@ LAST = [
 
 def rows(orders_per_shop: int = 1500) -> Iterator[list[str]]:
     for shop, catalogue in SHOPS.items():
-        random = Random(shop)  # noqa: S311 - plausible, not secret
+        random = Random(shop)
 
         def pick(choices: Sequence[T], random: Random = random) -> T:
             # `random()` alone gives the same numbers on every version of Python.

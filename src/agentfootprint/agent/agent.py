@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast, get_args, overload
 
 from ..errors import (
     AgentFootprintError,
@@ -14,9 +15,9 @@ from ..errors import (
     InputInvalid,
 )
 from ..events import Event, RunEnded, RunFailed, RunPaused, RunResumed, RunStarted
-from ..flow import Run
+from ..flow import Flow, Footprint, Run
 from ..identity import MemoryIdentity
-from ..messages import Message, Part, Usage
+from ..messages import File, Image, Message, Opaque, Part, Role, Text, Usage
 from ..observe.dispatch import Dispatch
 from ..observe.enable import Enable
 from ..observe.registry import Handle, Recorders
@@ -40,12 +41,20 @@ if TYPE_CHECKING:
     from ..state.base import StateStore
     from .sync import SyncStream
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    # `Agent(provider=...)` needs no annotation: any dependencies, and an answer in text.
+    Deps = TypeVar("Deps", default=Any)
+    Output = TypeVar("Output", default=str)
+else:
+    Deps = typing.TypeVar("Deps")
+    Output = typing.TypeVar("Output")
+
 __all__ = ["Agent"]
 
-Deps = TypeVar("Deps")
-Output = TypeVar("Output")
-E = TypeVar("E", bound=Event)
-Ended = TypeVar("Ended", bound="Completed[Any] | Stopped[Any]")
+E = typing.TypeVar("E", bound=Event)
+Ended = typing.TypeVar("Ended", bound="Completed[Any] | Stopped[Any]")
 
 Prompt = str | Message | Part | Sequence["str | Part"]
 
@@ -83,6 +92,25 @@ class Agent(Generic[Deps, Output]):
         ConfigurationError: the parts do not fit together; the message names which and how to fix it.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_allow_anonymous",
+        "_checkpoint_ttl",
+        "_durable",
+        "_flow",
+        "_given",
+        "_key",
+        "_memories",
+        "_recorders",
+        "_retention",
+        "_settings",
+        "_state",
+        "_timeout",
+        "_tools",
+        "_toolsets",
+        "_volatile",
+    )
+
     def __init__(
         self,
         provider: LLMProvider,
@@ -105,54 +133,67 @@ class Agent(Generic[Deps, Output]):
         checkpoint_ttl: float | None = CHECKPOINT_SECONDS,
         conversation_retention: float | None = None,
     ) -> None:
+        # Kept for `replace`: what may be read only once is read here.
+        tools, memory = tuple(tools), tuple(memory)
         self._given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         _check_provider(provider)
         if not name or not isinstance(name, str):
             raise ConfigurationError("an agent needs a name: a non-empty string")
-        for what, limit in (
-            ("max_iterations", max_iterations),
-            ("max_tool_calls", max_tool_calls),
-            ("max_total_tokens", max_total_tokens),
-            ("timeout", timeout),
-            ("tool_timeout", tool_timeout),
-            ("checkpoint_ttl", checkpoint_ttl),
-        ):
-            if limit is not None and limit <= 0:
-                raise ConfigurationError(f"{what} must be positive, not {limit!r}: None means no limit")
-        items = list(tools)
-        self._toolsets = tuple(item for item in items if _is_toolset(item))
-        self._tools = as_tools(cast(Any, item) for item in items if not _is_toolset(item))
-        memories = tuple(memory)
-        _check_memories(memories, state)
-        self.name = name
-        self.provider = provider
+        _check_counts(
+            max_iterations=max_iterations,
+            max_tool_calls=max_tool_calls,
+            max_total_tokens=max_total_tokens,
+            max_tokens=max_tokens,
+        )
+        _check_seconds(
+            timeout=timeout,
+            tool_timeout=tool_timeout,
+            checkpoint_ttl=checkpoint_ttl,
+            conversation_retention=conversation_retention,
+        )
+        self._toolsets = tuple(item for item in tools if _is_toolset(item))
+        self._tools = as_tools(cast(Any, item) for item in tools if not _is_toolset(item))
+        _check_memories(memory, state)
         self._state = state
         self._volatile: StateStore | None = None
-        self._memories = memories
+        self._memories = memory
         self._timeout = timeout
         self._allow_anonymous = allow_anonymous
         self._key = checkpoint_key.encode() if isinstance(checkpoint_key, str) else checkpoint_key
         self._checkpoint_ttl = checkpoint_ttl
         self._retention = conversation_retention
-        self._durable = bool(state is not None and state.durable) or any(m.store.durable for m in memories)
+        self._durable = bool(state is not None and state.durable) or any(m.store.durable for m in memory)
         self._settings = Settings(
             name,
             provider,
             system,
-            {one.id: one for one in memories},
+            {one.id: one for one in memory},
             limit_rules(Limits(max_iterations, max_tool_calls, max_total_tokens)),
             max_tokens,
             temperature,
             tool_timeout,
         )
         self._flow = agent_flow(
-            recalls=bool(memories),
-            remembers=bool(memories) or state is not None,
+            recalls=bool(memory),
+            remembers=bool(memory) or state is not None,
             dynamic_system=callable(system),
         )
         self._recorders = Recorders()
         for recorder in recorders:
             self._recorders.attach(recorder)
+
+    @property
+    def name(self) -> str:
+        return self._settings.name
+
+    @property
+    def provider(self) -> LLMProvider:
+        return self._settings.provider
+
+    @property
+    def flow(self) -> Flow[Any]:
+        """The chart that runs walk: `Footprint.load(path, agent.flow)` reads a run back in full."""
+        return self._flow
 
     # ── running ─────────────────────────────────────────────────────────────────────────────────
 
@@ -307,6 +348,53 @@ class Agent(Generic[Deps, Output]):
         await _bounded(claim.done())
         return result
 
+    async def replay(
+        self, footprint: Footprint, *, identity: MemoryIdentity | None = None, deps: Deps | None = None
+    ) -> Run:
+        """Runs a record again: the model, tools and stores answer from it, none of them is touched.
+
+        Toolsets are asked for their tools again; `identity` and `deps` are for them.
+
+        Raises:
+            ReplayDiverged: this agent does something else than was recorded; the message names the step.
+            ReplayRefused: the record is redacted or cut, or of an agent of another shape.
+        """
+        again, session = await self._replayed(footprint, identity, deps)
+        return await again.replay(self._flow, deps=session)
+
+    async def fork(
+        self,
+        footprint: Footprint,
+        *,
+        at: str,
+        set: Mapping[str, Any],  # noqa: A002 - what the caller changes
+        effects: Literal["recorded", "live"] = "recorded",
+        identity: MemoryIdentity | None = None,
+        deps: Deps | None = None,
+    ) -> Run:
+        """What if: runs a record again up to the step `at`, changes state there, and goes on.
+
+        Args:
+            at: the id of a step, such as `"call_model#1"`.
+            set: new values by key, such as `{"system": "Be brief."}`.
+            effects: `"recorded"` refuses what the record does not answer; `"live"` lets it out: the
+                model is asked, tools run, and memories are written.
+            identity, deps: for toolsets, and for what runs live.
+
+        Raises:
+            ReplayRefused: the record cannot be run again, or asks for an effect that was not recorded.
+        """
+        again, session = await self._replayed(footprint, identity, deps)
+        return await again.fork(self._flow, at=at, set=set, deps=session, effects=effects)
+
+    async def _replayed(
+        self, footprint: Footprint, identity: MemoryIdentity | None, deps: Any
+    ) -> tuple[Footprint, Session]:
+        toolset = await self._offered(identity, deps, footprint.run_id)
+        return footprint.typed(self._flow), self._session(
+            footprint.run_id, toolset, identity, deps, None, None
+        )
+
     # ── watching, copying, closing ──────────────────────────────────────────────────────────────
 
     @overload
@@ -401,7 +489,9 @@ class Agent(Generic[Deps, Output]):
                 await run.go()
             except DeadlineExceeded:
                 await self._save_cut(run, turn)
-                return self._ended(run, session, Stopped(run, StopReason.DEADLINE))
+                # The answer may be there already: only what comes after it was cut off.
+                output = cast(Output | None, run.get("output"))
+                return self._ended(run, session, Stopped(run, StopReason.DEADLINE, output))
             except asyncio.CancelledError:
                 await self._save_cut(run, turn)
                 session.tell(RunFailed, None, "cancelled", "the run was cancelled")
@@ -527,6 +617,20 @@ def _check_provider(provider: Any) -> None:
         )
 
 
+def _check_counts(**counts: Any) -> None:
+    for what, count in counts.items():
+        if count is not None and (type(count) is not int or count < 1):
+            raise ConfigurationError(
+                f"{what} must be a whole number of at least 1, not {count!r}; None: no limit"
+            )
+
+
+def _check_seconds(**durations: Any) -> None:
+    for what, seconds in durations.items():
+        if seconds is not None and not (type(seconds) in (int, float) and seconds > 0):
+            raise ConfigurationError(f"{what} must be seconds above 0, not {seconds!r}; None: no limit")
+
+
 def _check_memories(memories: Sequence[Memory], state: StateStore | None) -> None:
     ids = [memory.id for memory in memories]
     if len(set(ids)) != len(ids):
@@ -545,6 +649,8 @@ def _is_toolset(item: Any) -> bool:
 
 def _asked(given: Prompt | None, messages: Sequence[Message] | None) -> Message:
     """What the user says now, as one message."""
+    if messages:
+        _check_history(messages)
     if given is None:
         if messages and messages[-1].role == "user":
             return messages[-1]
@@ -555,10 +661,51 @@ def _asked(given: Prompt | None, messages: Sequence[Message] | None) -> Message:
         message = given
     else:
         message = Message.user(given)
-    empty = all(getattr(part, "text", "x").strip() == "" for part in message.parts)
-    if not message.parts or empty:
+    for part in message.parts:
+        if type(part) not in _SAID:
+            raise InputInvalid(
+                f"the input holds a {type(part).__name__}: give text, or a list of text, Image and File"
+            )
+        if type(part) is Text:
+            _check_text(part.text)
+    if all(type(part) is Text and not part.text.strip() for part in message.parts):
         raise InputInvalid("the input is empty: a run needs something to answer")
     return message
+
+
+_SAID = frozenset({Text, Image, File, Opaque})
+_PARTS = frozenset(get_args(Part))
+_ROLES = frozenset(get_args(Role))
+
+
+def _check_text(text: object) -> None:
+    if not isinstance(text, str):
+        raise InputInvalid(f"the input holds a Text of {type(text).__name__}: its text must be a string")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InputInvalid(
+                "the input holds half of a character (a lone surrogate), which no model accepts: "
+                "text.encode('utf-8', 'replace').decode() replaces it"
+            ) from None
+
+
+def _check_history(messages: Sequence[Message]) -> None:
+    if not isinstance(messages, Sequence):
+        raise InputInvalid(f"messages must be a list of Message, not {type(messages).__name__}")
+    for at, message in enumerate(messages):
+        if not isinstance(message, Message):
+            raise InputInvalid(f"messages[{at}] is {type(message).__name__}, not a Message")
+        if message.role not in _ROLES:
+            raise InputInvalid(
+                f"messages[{at}] has the role {message.role!r}: there are {', '.join(sorted(_ROLES))}; "
+                "instructions belong into Agent(system=...)"
+            )
+        if wrong := [part for part in message.parts if type(part) not in _PARTS]:
+            raise InputInvalid(
+                f"messages[{at}] holds a {type(wrong[0]).__name__}: use Message.user('...') and the like"
+            )
 
 
 async def _bounded(work: Any) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..flow import Run, Seq
 from ..messages import LLMResponse, Message, ToolCall
+from ..tools.arguments import too_deep
 
 __all__ = ["Healed", "close_calls", "heal", "settled", "unique_calls"]
 
@@ -86,14 +89,22 @@ def settled(run: Run, earlier: Sequence[Message]) -> list[Message]:
 _CUT = "This call was cut off while it ran: whether it took effect is not known."
 
 
+def _as_text(arguments: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(arguments)
+    except (RecursionError, TypeError, ValueError):
+        return "{…}"
+
+
 def unique_calls(response: LLMResponse) -> LLMResponse:
-    """The response with call ids that are present and different from each other.
+    """The response with call ids that are present and different from each other, and with arguments
+    that can be recorded.
 
     Models do repeat ids; results could then not be told apart. The first keeps its id.
     """
     calls = response.tool_calls
     ids = [call.id for call in calls]
-    if "" not in ids and len(set(ids)) == len(ids):
+    if "" not in ids and len(set(ids)) == len(ids) and not any(too_deep(call.arguments) for call in calls):
         return response
     taken: set[str] = set()
     parts = []
@@ -106,6 +117,8 @@ def unique_calls(response: LLMResponse) -> LLMResponse:
                 name = f"{base}-{nth}"
             taken.add(name)
             part = replace(part, id=name)
+            if too_deep(part.arguments):
+                part = replace(part, arguments={}, raw=_as_text(part.arguments))
         parts.append(part)
     return LLMResponse(
         parts=parts,

@@ -27,7 +27,7 @@ from ..tools.tool import Tool
 from .checkpoint import Checkpoint, pack
 from .session import Session
 
-__all__ = ["Claim", "Claims", "answers_for", "restored"]
+__all__ = ["Claim", "Claims", "answers_for", "fitting", "restored"]
 
 RECLAIM_SECONDS = 30.0
 """After this long without a word, a claim whose tools are all idempotent may be taken again."""
@@ -235,11 +235,15 @@ def answers_for(checkpoint: Checkpoint, answer: Any, answers: Mapping[str, Any] 
     if missing := [ask for ask in asks.values() if ask.id not in given]:
         listed = "; ".join(f"{ask.id}: {ask.question}" for ask in missing)
         raise AnswerRequired(f"open questions need an answer: {listed}")
-    return {name: _fitting(ask, given[name]) for name, ask in asks.items()}
+    return {name: fitting(ask, given[name]) for name, ask in asks.items()}
 
 
-def _fitting(ask: Ask, answer: Any) -> Any:
-    """The answer as the JSON it will be kept as, so that it is the same before and after storing."""
+def fitting(ask: Ask, answer: Any) -> Any:
+    """The answer as the JSON it will be kept as, so that it is the same before and after storing.
+
+    Raises:
+        AnswerInvalid: it is not of the kind its question wants.
+    """
     try:
         data = encode(answer)
     except (UnsupportedValue, RecursionError) as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..flow import Call, Footprint, StepRecord, Version
 from ..flow.journal import UNANSWERED
-from ..flow.rows import known_secrets, scrub
+from ..flow.redaction import known_secrets, scrub
 from ..flow.slices import backward, origin
 from ..flow.step import WITHHELD, Stored
 from ..flow.telling import short, tell_decision, tell_slice
@@ -188,13 +188,14 @@ def explain(footprint: Footprint, version: Version, index: int | None, limit: in
     if asked:
         lines.append("People were asked:")
         lines += asked
-    if found.decisions:
+    led = [
+        f"- {step.id} {tell_decision(step.decision, _calls)}"
+        for step in reversed(found.decisions)
+        if step.decision is not None and step.node == "route"
+    ]
+    if led:
         lines.append("The decisions that led here:")
-        lines += [
-            f"- {step.id} {tell_decision(step.decision, _calls)}"
-            for step in reversed(found.decisions)
-            if step.decision is not None and step.node == "route"
-        ]
+        lines += led
     cut = [f"cut: {one}" for one in found.cut]
     if len(lines) > limit:
         cut.append(f"cut: {len(lines) - limit} more lines, raise limit= to see them")

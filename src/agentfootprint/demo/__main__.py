@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import textwrap
 
 from agentfootprint import Agent, MemoryIdentity, Paused
 from agentfootprint.agent import Result
@@ -15,88 +14,82 @@ from agentfootprint.agent import Result
 from .app import FOLDER, build_agent
 from .approve import CHECKPOINT, FOOTPRINT
 from .orders import Orders
+from .say import say, title
 
 ALICE = MemoryIdentity(tenant="alpine", principal="alice", conversation_id="monday")
 BEN = MemoryIdentity(tenant="juno", principal="ben", conversation_id="monday")
 ALICE_LATER = MemoryIdentity(tenant="alpine", principal="alice", conversation_id="tuesday")
 
 
-async def main() -> None:
+async def story() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     agent = build_agent(FOLDER)
     orders = Orders(FOLDER / "orders.db")
-    print(f"A support desk for two shops: {orders.count():,} orders in SQLite, no key, no server.")
+    say(f"A support desk for two shops, {orders.totals()[0]:,} orders in SQLite. No key, no server.")
 
     title("Two shops ask at the same time; one Agent object serves both")
     alice, ben = await asyncio.gather(
         ask(agent, ALICE, "Where is order A-2444?"),
         ask(agent, BEN, "What did Ines Weber order?"),
     )
-    print(f"Side by side for {overlap(alice, ben) * 1000:.0f} ms.")
+    say(f"Both runs were under way together for {together(alice, ben) * 1000:.0f} ms.")
 
     title("Each sees the orders of its own shop only")
     await ask(agent, BEN, "Where is order A-2444?")
 
-    title("Another conversation: memory knows which order was meant; a refund needs a person")
+    title("Another conversation: memory tells which order is meant; a refund waits for a person")
     refund = await ask(
         agent, ALICE_LATER, "The customer wants a refund for the order I asked about: it arrived torn."
     )
     assert isinstance(refund, Paused)
     CHECKPOINT.write_text(refund.checkpoint.to_json())
-    print(f"Process {os.getpid()} keeps the checkpoint in {CHECKPOINT} and is done with it.")
+    say(f"Process {os.getpid()} writes the checkpoint to {CHECKPOINT} and waits for nobody.")
 
-    title("A second process reads the checkpoint, and a person approves")
-    second_process("dana")
-    print(f"\nThe whole record is in {FOOTPRINT}.")
+    title("A second process reads the checkpoint; a person approves; the run goes on to its end")
+    another_process("dana")
+    say(f"\nThe whole record is in {FOOTPRINT}.")
 
     title("The same approval again, in a third process")
-    second_process("mallory")
-    print(f"Refunds paid: {orders.count('refunds')}.")
+    another_process("erik")
+    say(f"Refunds paid: {orders.totals()[1]}.")
 
-    title("The first process goes on in the same conversation")
+    title("The first process goes on in the conversation that the second one finished")
     await ask(agent, ALICE_LATER, "How does that order stand now?")
 
     title("With a real model")
     print(REAL_MODEL)
 
 
-async def ask(agent: Agent[None, str], who: MemoryIdentity, text: str) -> Result[str]:
-    result = await agent.run(text, identity=who)
-    said = f"asks a person: {result.asks[0].question}" if isinstance(result, Paused) else result.output
-    print(
-        textwrap.dedent(f"""\
-        {who.tenant}, {who.principal}:  {text}
-          {said}""")
-    )
+async def ask(agent: Agent[None, str], who: MemoryIdentity, question: str) -> Result[str]:
+    result = await agent.run(question, identity=who)
+    answer = f"A person is asked: {result.asks[0].question}" if isinstance(result, Paused) else result.output
+    say(f"{who.principal} of {who.tenant}: {question}\n  {answer}")
     return result
 
 
-def second_process(person: str) -> None:
-    command = [sys.executable, "-m", "agentfootprint.demo.approve", person]
-    print("$ python", *command[1:], flush=True)
-    subprocess.run(command, stderr=subprocess.STDOUT, check=False)
+def another_process(person: str) -> None:
+    command = ["python", "-m", "agentfootprint.demo.approve", person]
+    say(f"$ {' '.join(command)}")
+    subprocess.run([sys.executable, *command[1:]], check=False)
 
 
-def overlap(left: Result[str], right: Result[str]) -> float:
+def together(left: Result[str], right: Result[str]) -> float:
     """Seconds during which both runs were under way."""
-    first, second = sorted((left.footprint, right.footprint), key=lambda footprint: footprint.started)
-    return max(step.end or 0.0 for step in first.steps) - second.started
-
-
-def title(text: str) -> None:
-    print(f"\n── {text}\n")
+    begun = max(left.footprint.started, right.footprint.started)
+    ended = min(max(step.end or 0.0 for step in run.footprint.steps) for run in (left, right))
+    return ended - begun
 
 
 REAL_MODEL = """\
-The answers came from a scripted model (agentfootprint/demo/model.py). A real one is one changed line in
-agentfootprint/demo/app.py:
+The scripted model in agentfootprint/demo/model.py stands in for a language model. To use a real one,
+change one line in agentfootprint/demo/app.py:
 
-    provider=MyProvider(...)     # any object with complete() and stream(); the README writes one in 30 lines
+    provider=YourProvider(...),    # any object with complete() and stream(); README.md shows one
 
-Talk to the desk yourself:
+To talk to the desk yourself:
 
     agentfootprint chat agentfootprint.demo.app:agent --tenant alpine --principal alice"""
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(story())

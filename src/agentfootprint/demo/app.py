@@ -28,13 +28,13 @@ def refund_question(arguments: Mapping[str, Any]) -> str:
 
 
 class Desk:
-    """What the model may do. Whose orders it sees is decided by the identity of the run, never by the model."""
+    """What the model may do. Whose orders it sees, the identity of the run decides, not the model."""
 
     def __init__(self, orders: Orders) -> None:
         self.orders = orders
 
     @tool
-    def lookup_order(self, ctx: ToolContext, order_id: str) -> Order:
+    def lookup_order(self, ctx: ToolContext[None], order_id: str) -> Order:
         """Item, amount and status of an order, by its id."""
         order = self.orders.find(tenant_of(ctx), order_id)
         if order is None:
@@ -42,23 +42,23 @@ class Desk:
         return order
 
     @tool
-    def find_orders(self, ctx: ToolContext, customer: str) -> list[Order]:
+    def find_orders(self, ctx: ToolContext[None], customer: str) -> list[Order]:
         """The newest orders of a customer, by full name."""
         return self.orders.newest(tenant_of(ctx), customer)
 
     @tool(approval=refund_question, idempotent=True)
-    def refund_order(self, ctx: ToolContext, order_id: str, amount: str, reason: str) -> str:
+    def refund_order(self, ctx: ToolContext[None], order_id: str, amount: str, reason: str) -> str:
         """Pays an order back in full. A person approves it first."""
         order = self.lookup_order(ctx, order_id)
-        if order["amount"] != amount:
-            raise ToolError(f"Order {order_id} cost {order['amount']} EUR, not {amount} EUR.")
+        if order.amount != amount:
+            raise ToolError(f"Order {order_id} cost {order.amount} EUR, not {amount} EUR.")
         number = self.orders.refund(tenant_of(ctx), order_id, reason, key=f"{ctx.run_id}/{ctx.call_id}")
         if number is None:
             raise ToolError(f"Order {order_id} was refunded before.")
-        return f"Refund R-{number}: {amount} EUR for order {order_id}, paid back to {order['customer']}."
+        return f"Refund R-{number}: {amount} EUR for order {order_id}, paid back to {order.customer}."
 
 
-def tenant_of(ctx: ToolContext[Any]) -> str:
+def tenant_of(ctx: ToolContext[None]) -> str:
     if ctx.identity is None or ctx.identity.tenant is None:
         raise ToolError("Orders belong to a shop, and this run names none.")
     return ctx.identity.tenant
@@ -68,20 +68,18 @@ def build_agent(folder: Path) -> Agent[None, str]:
     """The agent over the files of a folder. Every process that builds it there works on the same data."""
     folder.mkdir(exist_ok=True)
     desk = Desk(Orders(folder / "orders.db"))
+    kept = folder / "support.db"  # memory, conversations and claims, all in one file
     return Agent(
         name="support",
         provider=support_model(),  # any object with complete() and stream() goes here
         system=instructions,
         tools=[desk.lookup_order, desk.find_orders, desk.refund_order],
-        memory=[
-            Memory("desk", scope="principal", strategy=Window(5), store=SQLiteStore(folder / "support.db"))
-        ],
-        state=SQLiteState(folder / "support.db"),
+        memory=[Memory("desk", scope="principal", strategy=Window(5), store=SQLiteStore(kept))],
+        state=SQLiteState(kept),
         max_iterations=8,
     )
 
 
-def __getattr__(name: str) -> Agent[None, str]:
-    if name == "agent":  # built when the command line asks for it: importing this module writes no file
-        return build_agent(FOLDER)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def agent() -> Agent[None, str]:
+    """What the command line is given: built when it is called, so that an import writes no file."""
+    return build_agent(FOLDER)

@@ -1,7 +1,7 @@
-"""A stand-in for a language model: it reads the conversation and follows a few rules, with no key and no network.
+"""A stand-in for a language model: it reads the conversation and follows a few rules. No key, no network.
 
-It knows no order. What it says comes out of the results of the tools it asked for, and out of the messages in front
-of it, which is where a remembered conversation shows.
+It knows no order. What it says comes from the results of the tools it asked for, and from the messages in
+front of it, which is where a remembered conversation shows.
 """
 
 from __future__ import annotations

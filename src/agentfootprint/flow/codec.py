@@ -117,6 +117,10 @@ _ENCODERS: dict[type, Callable[[Any], Any]] = {
 }
 
 
+# A whole number where a float is declared stays what the step wrote.
+_AS_IT_IS: Mapping[Any, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (float, int)}
+
+
 @functools.cache
 def _adapter(kind: Any) -> Any:
     from pydantic import ConfigDict, TypeAdapter
@@ -136,7 +140,7 @@ def decode(kind: Any, data: Any) -> Any:
     Raises:
         JournalInvalid: the data does not fit the type.
     """
-    if kind is Any or (kind is str and type(data) is str):
+    if kind is Any or type(data) in _AS_IT_IS.get(kind, ()):
         return data
     from pydantic import ValidationError
 
@@ -178,8 +182,20 @@ def _mend(text: str) -> str:
 def canonical(value: Any) -> str:
     """The one text of a value: keys sorted, no white space. Equal values have equal texts."""
     return json.dumps(
-        encode(value), separators=(",", ":"), ensure_ascii=False, sort_keys=True, allow_nan=False
+        _whole(encode(value)), separators=(",", ":"), ensure_ascii=False, sort_keys=True, allow_nan=False
     )
+
+
+def _whole(data: Any) -> Any:
+    """The data with 5.0 as 5: which of the two stands there may depend on where it was declared."""
+    kind = type(data)
+    if kind is float:
+        return int(data) if data.is_integer() else data
+    if kind is list:
+        return [_whole(item) for item in data]
+    if kind is dict:
+        return {key: _whole(item) for key, item in data.items()}
+    return data
 
 
 def digest(value: Any) -> str:

@@ -35,7 +35,7 @@ __all__ = [
     "Version",
 ]
 
-Verb = Literal["set", "append", "merge"]
+Verb = Literal["set", "append", "merge", "reduce"]
 StepStatus = Literal["running", "done", "paused", "failed", "cancelled"]
 
 
@@ -58,9 +58,10 @@ Labels: TypeAlias = frozenset[Label] | None
 class Version:
     """One write of one key.
 
-    `basis` is what it rests on: how many of its step's reads came before the write, or, for a
-    merge, exactly the versions that were joined. `previous` is the version it replaced or, for an
-    append, grew from.
+    `basis` is what it rests on: how many of its step's reads came before the write or, at a join,
+    exactly the versions that were joined: one that was taken over or several lists that grew from
+    `previous` (`merge`), or what a reducer was given (`reduce`). `previous` is the version it
+    replaced or, for an append, grew from.
     """
 
     __slots__ = ("basis", "key", "labels", "previous", "step", "value", "verb")
@@ -83,8 +84,14 @@ class Version:
         self.previous = previous
         self.labels = labels
 
+    @property
+    def grew(self) -> bool:
+        """Whether it is the list it replaced with more behind it: an append, or several joined."""
+        basis = self.basis
+        return self.verb == "append" or (self.verb == "merge" and type(basis) is tuple and len(basis) > 1)
+
     def grown_from(self) -> int:
-        """For an append or a merge of appends: the length before it."""
+        """For a list that grew: its length before."""
         previous = self.previous
         return 0 if previous is None else len(previous.value)
 
@@ -217,12 +224,13 @@ def _digestible(value: Any) -> Any:
 class EventRecord:
     """What a step said with `emit`."""
 
-    __slots__ = ("at", "data", "name")
+    __slots__ = ("at", "data", "labels", "name")
 
-    def __init__(self, name: str, data: Any, at: float) -> None:
+    def __init__(self, name: str, data: Any, at: float, labels: Labels = None) -> None:
         self.name = name
         self.data = data
         self.at = at
+        self.labels = labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,13 +261,21 @@ UNANSWERED: Any = type("Unanswered", (), {"__repr__": lambda _: "UNANSWERED", "_
 class AskRecord:
     """A question of a step and, once there is one, its answer. `kind` says what the answer is for."""
 
-    __slots__ = ("answer", "ask", "by", "kind")
+    __slots__ = ("answer", "ask", "by", "kind", "labels")
 
-    def __init__(self, ask: Ask, kind: str, answer: Any = UNANSWERED, by: str | None = None) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        kind: str,
+        answer: Any = UNANSWERED,
+        by: str | None = None,
+        labels: Labels = None,
+    ) -> None:
         self.ask = ask
         self.kind = kind
         self.answer = answer
         self.by = by
+        self.labels = labels
 
 
 class StepRecord:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ..errors import (
+    AgentFootprintError,
     DeadlineExceeded,
     FlowInvalid,
     RecordedFailure,
@@ -60,28 +61,43 @@ class Stored:
 
 
 class Withheld:
-    """A result that was redacted before it was stored."""
+    """A value or a result that was redacted before it was stored."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "[redacted]"
 
 
 WITHHELD = Withheld()
 
 
 class Again:
-    """What a step that is entered again already did: its calls by name and key, and its questions."""
+    """What a step that is entered again already did: its calls by name and key, and its questions.
 
-    __slots__ = ("asked", "calls", "inner", "strict")
+    `answered` are questions of the same step in another run, whose answers hold if it asks the same.
+    """
 
-    def __init__(self, calls: list[Call], *, strict: bool) -> None:
+    __slots__ = ("answered", "asked", "calls", "diverged", "inner", "strict")
+
+    def __init__(self, calls: list[Call], *, strict: bool, answered: Sequence[AskRecord] = ()) -> None:
         self.strict = strict
+        self.answered = answered
         self.asked = 0
+        self.diverged: ResumeDiverged | ReplayDiverged | None = None
         self.calls: dict[tuple[str, str | None], list[Call]] = {}
         self.inner: dict[str, list[Call]] = {}
         for call in reversed(calls):
             self.calls.setdefault((call.name, call.key), []).append(call)
             if call.within is not None:
                 self.inner.setdefault(call.within, []).append(call)
+
+    def answer_to(self, ask: Ask, kind: str) -> Any:
+        asked = (kind, digest(ask))
+        for record in self.answered:
+            if (record.kind, digest(record.ask)) == asked:
+                return record.answer
+        return UNANSWERED
 
 
 class Step(StepRecord, Generic[S]):
@@ -378,17 +394,19 @@ class Step(StepRecord, Generic[S]):
         waiting = self._again.calls.get((name, key))
         if not waiting:
             return None
-        record = waiting[-1]
         asked = Call(name, key, arguments, 0.0).arguments_digest
-        if asked != record.arguments_digest:
-            if self.run.patched:
+        place = len(waiting) - 1
+        if asked != waiting[place].arguments_digest:
+            if not self.run.patched:
+                raise self._diverges(
+                    f"step {self.id!r} calls {name!r} with other arguments than were recorded: "
+                    "what a step does must follow from what it reads"
+                )
+            while place >= 0 and asked != waiting[place].arguments_digest:
+                place -= 1
+            if place < 0:
                 return None
-            kind = ReplayDiverged if self._again.strict else ResumeDiverged
-            raise kind(
-                f"step {self.id!r} calls {name!r} with other arguments than were recorded: "
-                "what a step does must follow from what it reads"
-            )
-        waiting.pop()
+        record = waiting.pop(place)
         self._add_call(record)
         for inner in reversed(self._again.inner.get(f"{name}:{key}", ())):
             self._add_call(inner)
@@ -451,27 +469,48 @@ class Step(StepRecord, Generic[S]):
         if place < len(self.asks):
             record = self.asks[place]
             if (record.kind, digest(record.ask)) != (kind, digest(ask)):
-                raise ResumeDiverged(
+                raise self._diverges(
                     f"step {self.id!r} asked {record.ask.question!r} before it paused and asks "
                     f"{question!r} now: what is asked must follow from what the step reads"
                 )
             if record.answer is not UNANSWERED:
                 return record.answer
         else:
-            record = AskRecord(ask, kind)
+            record = AskRecord(ask, kind, labels=self._labels)
             self.asks = [*self.asks, record]
             answered = run.answer_now(ask)
+            if answered is UNANSWERED and self._again is not None:
+                answered = self._again.answer_to(ask, kind)
             if answered is not UNANSWERED:
                 record.answer = answered
                 return answered
         self.paused = True
         raise Pause
 
+    def _diverges(self, message: str) -> ResumeDiverged | ReplayDiverged:
+        strict = self._again is not None and self._again.strict
+        error = ReplayDiverged(message) if strict else ResumeDiverged(message)
+        if self._again is not None:
+            self._again.diverged = error
+        return error
+
+    @property
+    def swallowed(self) -> AgentFootprintError | None:
+        """What code within this step caught although it was not meant for it: a pause, a divergence."""
+        if self._again is not None and self._again.diverged is not None:
+            return self._again.diverged
+        if self.paused:
+            return FlowInvalid(
+                f"step {self.id!r} asked a person and then went on without the answer: "
+                "something caught the pause (a bare `except:` or `except BaseException`)"
+            )
+        return None
+
     # ── telling ─────────────────────────────────────────────────────────────────────────────────
 
     def emit(self, name: str, data: Any = None) -> None:
         """An event for whoever watches, kept in the journal. `data` is JSON."""
-        record = EventRecord(name, data, time.time())
+        record = EventRecord(name, data, time.time(), self._labels)
         self.events = [*self.events, record]
         run = self.run
         if run.tell is not None:

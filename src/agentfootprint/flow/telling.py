@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .codec import encode
 from .journal import UNANSWERED, Decision, StepRecord, Version
-from .rows import REDACTED, known_secrets, scrub
+from .redaction import REDACTED, known_secrets, scrub, secret
 from .slices import Slice
 from .step import WITHHELD
 
@@ -36,7 +36,7 @@ def short(value: Any, width: int = 80) -> str:
 
 
 def _shown(version: Version) -> str:
-    if version.labels and any(label.kind == "secrecy" for label in version.labels):
+    if secret(version.labels) or version.value is WITHHELD:
         return REDACTED
     if version.verb == "append":
         items = version.value[version.grown_from() :]
@@ -99,7 +99,7 @@ def _tell_step(footprint: Footprint, step: StepRecord) -> str:
         parts.append(tell_decision(step.decision))
     own = [version for version in step.writes if version.step == step.number]
     for version in own:
-        verb = {"set": "set", "append": "added to", "merge": "joined"}[version.verb]
+        verb = {"set": "set", "append": "added to", "merge": "joined", "reduce": "joined"}[version.verb]
         parts.append(f"{verb} {version.key} = {_shown(version)}")
     if step.status not in ("done", "running"):
         parts.append(step.status + (f" with {step.error[0]}: {step.error[1]}" if step.error else ""))

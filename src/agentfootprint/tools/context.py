@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ..errors import ConfigurationError, ResumeDiverged
+from ..errors import ConfigurationError
+from .arguments import fresh
 
 if TYPE_CHECKING:
     from ..flow.step import Step
@@ -39,23 +40,13 @@ class ToolContext(Generic[Deps]):
     Attributes:
         tool, call_id: the tool's name and the id of this call, the same when the call is made again
             after a crash: use it as idempotency key.
-        arguments: the call's arguments as the model sent them; do not change them.
+        arguments: the call's arguments as the model sent them; a copy, yours to change.
         identity: who the run is for; None on a run without one.
         deps: what the caller gave to `run(deps=...)`.
         deadline: when the run's time is over, in seconds of `time.monotonic()`; None: never.
     """
 
-    __slots__ = (
-        "_loop",
-        "_step",
-        "arguments",
-        "call_id",
-        "deadline",
-        "deps",
-        "diverged",
-        "identity",
-        "tool",
-    )
+    __slots__ = ("_arguments", "_loop", "_step", "call_id", "deadline", "deps", "identity", "tool")
 
     def __init__(
         self,
@@ -68,14 +59,17 @@ class ToolContext(Generic[Deps]):
     ) -> None:
         self._step = step
         self._loop = asyncio.get_running_loop()
-        # Raised through the tool's body, and again after it: a body that catches it must not hide it.
-        self.diverged: ResumeDiverged | None = None
         self.tool = tool
         self.call_id = call_id
-        self.arguments = arguments
+        self._arguments = arguments
         self.identity = identity
         self.deps = deps
         self.deadline = step.run.deadline
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        copied: dict[str, Any] = fresh(self._arguments)
+        return copied
 
     @property
     def run_id(self) -> str:
@@ -106,22 +100,18 @@ class ToolContext(Generic[Deps]):
         `key` tells effects of one name apart, `raises` are errors the tool itself handles, so that
         they are raised again as they were; see `Step.call`.
         """
-        try:
-            return await self._step.call(
-                name,
-                fn,
-                *args,
-                # Never the bare id: that is the key of the tool's own call, which may have the same name.
-                key=f"{self.call_id}/{key or ''}",
-                timeout=timeout,
-                returns=returns,
-                raises=raises,
-                within=f"{self.tool}:{self.call_id}",
-                **kwargs,
-            )
-        except ResumeDiverged as error:
-            self.diverged = error
-            raise
+        return await self._step.call(
+            name,
+            fn,
+            *args,
+            # Never the bare id: that is the key of the tool's own call, which may have the same name.
+            key=f"{self.call_id}/{key or ''}",
+            timeout=timeout,
+            returns=returns,
+            raises=raises,
+            within=f"{self.tool}:{self.call_id}",
+            **kwargs,
+        )
 
     def ask(
         self, question: str, *, data: Any = None, answer: Any = None, expires_in: float | None = None
@@ -141,19 +131,15 @@ class ToolContext(Generic[Deps]):
 
             schema = TypeAdapter(answer).json_schema()
         step = self._step
-        try:
-            given = step.ask_now(
-                question,
-                kind=kind,
-                tool=self.tool,
-                arguments=self.arguments,
-                data=data,
-                schema=schema,
-                expires_at=None if expires_in is None else step.now() + expires_in,
-            )
-        except ResumeDiverged as error:
-            self.diverged = error
-            raise
+        given = step.ask_now(
+            question,
+            kind=kind,
+            tool=self.tool,
+            arguments=self._arguments,
+            data=data,
+            schema=schema,
+            expires_at=None if expires_in is None else step.now() + expires_in,
+        )
         if answer is None:
             return given
         from ..flow.codec import decode
