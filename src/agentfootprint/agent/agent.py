@@ -537,7 +537,7 @@ class Agent(Generic[Deps, Output]):
         claims = Claims(self._shared, self._key)
         try:
             return await claims.issue(run, session, self.name, self._checkpoint_ttl)
-        except AgentFootprintError:
+        except Exception:
             # A run that failed is told with its own error, not with that of its checkpoint.
             if strict:
                 raise
