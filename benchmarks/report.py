@@ -57,8 +57,16 @@ TARGETS = (
     Target("empty engine step", "empty_step", "µs", most=10),
     Target("step with a read and a write", "busy_step", "µs"),
     Target("turn of a loop of 10,000", "long_loop", "µs"),
-    Target("… ÷ turn of a loop of 1,000", "loop_time", "×", "value", most=1.2),
+    Target("… ÷ turn of a loop of 1,000", "loop_time", "×", "value", most=2),
+    Target(
+        "… the same without Python's collector",
+        "loop_uncollected",
+        "×",
+        "value",
+        most=1.2,
+    ),
     Target("memory of a turn of 10,000 ÷ of 1,000", "loop_memory", "×", "value", most=1.2),
+    Target("… its memory", "long_loop_bytes", "B", "value"),
     Target("slice of 100 nodes", "slice100", "µs", most=250),
     Target("… told as text", "why100", "µs", most=250),
     Target('why("output") of ten tool iterations', "why_answer", "µs"),
@@ -128,10 +136,12 @@ class Results:
         at = {n: self.median(framework, f"tools{n}", "steady") for n in (10, 50, 200)}
         if (ten := at[10]) is not None and (fifty := at[50]) is not None and (most := at[200]) is not None:
             put("growth", (most * 200 - fifty * 50) / 150, (fifty * 50 - ten * 10) / 40)
-        loops = [self.median(framework, f"{name}_loop", "steady") for name in ("long", "short")]
-        put("loop_time", *loops)
-        sizes = [self.median(framework, f"{name}_loop_bytes", "value") for name in ("long", "short")]
-        put("loop_memory", *sizes)
+        for name, of, field in (
+            ("loop_time", "loop", "steady"),
+            ("loop_uncollected", "loop_uncollected", "steady"),
+            ("loop_memory", "loop_bytes", "value"),
+        ):
+            put(name, *(self.median(framework, f"{length}_{of}", field) for length in ("long", "short")))
 
     def all(self, framework: str, measure: str, field: str) -> list[Any]:
         known = self.values.get((framework, measure))
