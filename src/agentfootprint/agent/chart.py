@@ -44,6 +44,7 @@ from ..events import (
 from ..flow import Decision, Flow, Seq, Step, decide, ge, nonempty, rule
 from ..flow.rules import Rule, check
 from ..messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
+from ..tools.arguments import fresh
 from ..tools.base import RunContext
 from .history import close_calls, heal, unique_calls
 from .session import Session
@@ -228,7 +229,8 @@ def route(c: C) -> Decision:
 async def call_tools(c: C, call: ToolCall) -> None:
     """A tool the model asked for."""
     own = session(c)
-    own.tell(ToolStarted, c, call.name, call.id, call.arguments)
+    if own.wants(ToolStarted):
+        own.tell(ToolStarted, c, call.name, call.id, fresh(call.arguments))
     begun = time.monotonic()
     done = await own.dispatcher.dispatch(c, call)
     c.append("history", done.message)

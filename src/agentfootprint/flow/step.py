@@ -471,9 +471,9 @@ class Step(StepRecord, Generic[S]):
 
     def emit(self, name: str, data: Any = None) -> None:
         """An event for whoever watches, kept in the journal. `data` is JSON."""
+        run = self.run
         record = EventRecord(name, data, time.time())
         self.events = [*self.events, record]
-        run = self.run
         if run.tell is not None:
             run.tell("emit", self, record)
 

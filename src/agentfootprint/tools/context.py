@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, FlowInvalid
 from .arguments import fresh
 
 if TYPE_CHECKING:
@@ -155,7 +155,14 @@ class ToolContext(Generic[Deps]):
         if here:
             fn(*args)
         else:
-            self._loop.call_soon_threadsafe(fn, *args)
+            self._loop.call_soon_threadsafe(_unless_over, fn, args)
+
+
+def _unless_over(fn: Callable[..., None], args: tuple[Any, ...]) -> None:
+    try:
+        fn(*args)
+    except FlowInvalid:
+        return  # The call ended, by its timeout, while its thread went on.
 
 
 def current_tool() -> ToolContext[Any]:
