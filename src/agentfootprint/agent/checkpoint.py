@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import CheckpointTampered, CheckpointVersion, IdentityInvalid, JournalInvalid
 from ..flow import Ask
-from ..flow.codec import decode, dumps, encode
+from ..flow.codec import decode, dumps, encode, portable
 from ..identity import MemoryIdentity
 from ..messages import Usage
 
@@ -83,7 +83,7 @@ class Checkpoint:
         body = self._body()
         if self.signature is not None:
             body["signature"] = self.signature
-        return dumps(body)
+        return portable(body)
 
     @staticmethod
     def from_json(text: str | bytes) -> Checkpoint:

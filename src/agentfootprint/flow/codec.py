@@ -23,7 +23,7 @@ from uuid import UUID
 from ..errors import JournalInvalid, UnsupportedValue
 from .seq import Seq
 
-__all__ = ["canonical", "decode", "digest", "dumps", "encode"]
+__all__ = ["canonical", "decode", "digest", "dumps", "encode", "has_utf8", "mended", "portable"]
 
 _SCALARS = frozenset({str, bool, int, type(None)})
 
@@ -152,6 +152,29 @@ def decode(kind: Any, data: Any) -> Any:
 def dumps(data: Any) -> str:
     """JSON data as compact text."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def portable(data: Any) -> str:
+    """JSON data as compact text that has a UTF-8 form: halves of characters are written as escapes."""
+    text = dumps(data)
+    return text if has_utf8(text) else json.dumps(data, separators=(",", ":"), allow_nan=False)
+
+
+def has_utf8(text: str) -> bool:
+    """Whether the text has a UTF-8 form: it holds no half of a character (a lone surrogate)."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def mended(text: str) -> str:
+    """The text with halves of characters brought together, or replaced by U+FFFD."""
+    # Through UTF-16, so that two halves of one character become that character.
+    return text if has_utf8(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def canonical(value: Any) -> str:

@@ -215,14 +215,15 @@ def _digestible(value: Any) -> Any:
 
 
 class EventRecord:
-    """What a step said with `emit`."""
+    """What a step said with `emit`. `within` names the call during which it was said."""
 
-    __slots__ = ("at", "data", "name")
+    __slots__ = ("at", "data", "name", "within")
 
-    def __init__(self, name: str, data: Any, at: float) -> None:
+    def __init__(self, name: str, data: Any, at: float, within: str | None = None) -> None:
         self.name = name
         self.data = data
         self.at = at
+        self.within = within
 
 
 @dataclass(frozen=True, slots=True)

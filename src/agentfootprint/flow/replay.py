@@ -91,7 +91,7 @@ def prepare(run: Run, frame: Frame, step: Step[Any]) -> None:
     if run.patch is not None and run.patch[0] == step.id:
         _apply(run, frame, step, run.patch[1])
     calls = [call for call in recorded.calls if call.end is not None] if recorded is not None else []
-    step._again = Again(calls, strict=True)
+    step._again = Again(calls, recorded.events if recorded is not None else (), strict=True)
     if recorded is not None and not run.patched:
         # The questions stand as they were: a call that the record answers does not ask again.
         step.asks = list(recorded.asks)

@@ -115,12 +115,17 @@ class _Writer:
         if step.decision is not None:
             row["decision"] = self._decision(step.decision)
         if step.events:
-            row["events"] = [
-                {"name": e.name, "data": encode(e.data), **({"at": _time(e.at)} if self._timed else {})}
-                for e in step.events
-            ]
+            row["events"] = [self._event(event) for event in step.events]
         if step.asks:
             row["asks"] = [self._ask(record) for record in step.asks]
+        return row
+
+    def _event(self, event: EventRecord) -> dict[str, Any]:
+        row = {"name": event.name, "data": encode(event.data)}
+        if self._timed:
+            row["at"] = _time(event.at)
+        if event.within is not None:
+            row["within"] = event.within
         return row
 
     def _write(self, step: StepRecord, version: Version) -> Any:
@@ -342,7 +347,10 @@ class _Reader:
                 self._versions[write] if isinstance(write, str) else self._version(step, write)
             )
         step.calls = [self._call(call) for call in row.get("calls", ())]
-        step.events = [EventRecord(e["name"], e["data"], e.get("at", 0.0)) for e in row.get("events", ())]
+        step.events = [
+            EventRecord(e["name"], e["data"], e.get("at", 0.0), e.get("within"))
+            for e in row.get("events", ())
+        ]
         step.asks = [self._ask(ask) for ask in row.get("asks", ())]
         step.decision = self._decision(row["decision"]) if "decision" in row else None
         if "because" in row:
@@ -354,6 +362,23 @@ class _Reader:
     def finish(self) -> None:
         for step, reason in self._reasons:
             step.because = self._steps[reason]
+        self._in_order_of_start()
+
+    def _in_order_of_start(self) -> None:
+        """Rows stand in the order of the ends, a journal in that of the starts: what contains others
+        goes in front of them."""
+        order: list[StepRecord] = []
+        for step in self.journal:
+            at = len(order)
+            while at and within(order[at - 1].path, step.id):
+                at -= 1
+            order.insert(at, step)
+        place = {step.number: at for at, step in enumerate(order)}
+        for version in self._versions.values():
+            version.step = place[version.step]
+        for at, step in enumerate(order):
+            step.number = at
+        self.journal = order
 
     @staticmethod
     def _name(step: StepRecord, name: str) -> None:
@@ -379,7 +404,7 @@ class _Reader:
             value = WITHHELD
         elif verb == "append":
             items = [self._value(_item_type(kind), item) for item in row["items"]]
-            base = previous.value if previous is not None else Seq()
+            base = _growing(previous)
             value = WITHHELD if base is WITHHELD else base.extend(items)
         elif "copy" in row:
             value = self._versions[row["copy"]].value
@@ -390,7 +415,7 @@ class _Reader:
         elif any(source.value is WITHHELD for source in basis):
             value = WITHHELD
         else:
-            value = previous.value if previous is not None else Seq()
+            value = _growing(previous)
             size = len(value)
             for source in basis:
                 value = value.extend(source.value[size:])
@@ -442,6 +467,12 @@ class _Reader:
     def _ask(self, row: Mapping[str, Any]) -> AskRecord:
         ask = decode(Ask, row["ask"])
         return AskRecord(ask, row["kind"], row.get("answer", UNANSWERED), row.get("by"))
+
+
+def _growing(version: Version | None) -> Any:
+    """The value of a version as the list that it is, also where no declared type says so."""
+    value = version.value if version is not None else ()
+    return value if value is WITHHELD or type(value) is Seq else Seq(value)
 
 
 def _item_type(kind: Any) -> Any:

@@ -302,7 +302,7 @@ class Run:
         an error or a cancellation only what succeeded counts, the rest is tried again.
         """
         done = [c for c in step.calls if c.end is not None and (step.status == "paused" or c.error is None)]
-        step._again = Again(done, strict=False)
+        step._again = Again(done, step.events, strict=False)
         step.calls = ()
         step.paused = False
         step.status = "running"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -69,12 +69,14 @@ WITHHELD = Withheld()
 
 
 class Again:
-    """What a step that is entered again already did: its calls by name and key, and its questions."""
+    """What a step that is entered again already did: its calls by name and key, with what was said
+    during them, and its questions."""
 
-    __slots__ = ("asked", "calls", "inner", "strict")
+    __slots__ = ("asked", "calls", "events", "inner", "strict")
 
-    def __init__(self, calls: list[Call], *, strict: bool) -> None:
+    def __init__(self, calls: list[Call], events: Sequence[EventRecord], *, strict: bool) -> None:
         self.strict = strict
+        self.events = events
         self.asked = 0
         self.calls: dict[tuple[str, str | None], list[Call]] = {}
         self.inner: dict[str, list[Call]] = {}
@@ -392,6 +394,8 @@ class Step(StepRecord, Generic[S]):
         self._add_call(record)
         for inner in reversed(self._again.inner.get(f"{name}:{key}", ())):
             self._add_call(inner)
+        if self._again.events:
+            self.events = [*self.events, *(e for e in self._again.events if e.within == f"{name}:{key}")]
         return record
 
     def _answer(self, record: Call, returns: Any, raises: tuple[type[Exception], ...]) -> Any:
@@ -469,10 +473,14 @@ class Step(StepRecord, Generic[S]):
 
     # ── telling ─────────────────────────────────────────────────────────────────────────────────
 
-    def emit(self, name: str, data: Any = None) -> None:
-        """An event for whoever watches, kept in the journal. `data` is JSON."""
+    def emit(self, name: str, data: Any = None, *, within: str | None = None) -> None:
+        """An event for whoever watches, kept in the journal. `data` is JSON.
+
+        `within` is `name:key` of the call during which it is said: when the record answers for that
+        call, the event is taken over with it.
+        """
         run = self.run
-        record = EventRecord(name, data, time.time())
+        record = EventRecord(name, data, time.time(), within)
         self.events = [*self.events, record]
         if run.tell is not None:
             run.tell("emit", self, record)

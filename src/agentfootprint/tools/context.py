@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ..errors import ConfigurationError, FlowInvalid
@@ -81,7 +82,7 @@ class ToolContext(Generic[Deps]):
 
     def emit(self, name: str, data: Any = None) -> None:
         """An event for whoever watches, kept in the footprint. `data` is JSON."""
-        self._on_loop(self._step.emit, name, data)
+        self._on_loop(partial(self._step.emit, within=f"{self.tool}:{self.call_id}"), name, data)
 
     async def call(
         self,
