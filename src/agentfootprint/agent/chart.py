@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from ..errors import AgentFootprintError, ProviderError, StreamTruncated
+from ..errors import (
+    AgentFootprintError,
+    ConfigurationError,
+    DeadlineExceeded,
+    ReplayRefused,
+    StreamTruncated,
+)
 from ..events import (
     ContextPrepared,
     ConversationFailed,
@@ -39,7 +45,9 @@ from ..events import (
 from ..flow import Decision, Flow, Seq, Step, decide, ge, nonempty, rule
 from ..flow.rules import Rule, check
 from ..messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
-from .history import close_calls, heal, unique_calls
+from ..tools.arguments import fresh
+from ..tools.base import RunContext
+from .history import close_calls, heal, usable
 from .session import Session
 from .telling import explain, narrate
 
@@ -52,10 +60,12 @@ __all__ = ["AgentState", "Limits", "RunInput", "agent_flow", "limit_rules"]
 
 @dataclass(frozen=True, slots=True)
 class RunInput:
-    """What a run is asked: the new messages, and the conversation they continue."""
+    """What a run is asked: the new messages, the messages they continue, and whether the turn joins
+    the identity's conversation."""
 
     messages: tuple[Message, ...]
     history: tuple[Message, ...] = ()
+    joins: bool = False
 
     @property
     def text(self) -> str:
@@ -139,16 +149,10 @@ async def recall(c: C, name: str) -> None:
     try:
         # A conversation that is continued stands in front of the model already.
         beside = own.turn is not None
-        found = await c.call(
-            "recall",
-            partial(_recall, memory, beside),
-            own.identity,
-            c["input"].text,
-            key=name,
-            returns=tuple[Message, ...],
-        )
-    except AgentFootprintError as error:
-        own.tell(MemoryFailed, c, name, "recall", str(error))
+        ask = partial(_recall, memory, own.identity, beside)
+        found = await c.call("recall", ask, c["input"].text, key=name, returns=tuple[Message, ...])
+    except Exception as error:
+        own.tell(MemoryFailed, c, name, "recall", _told(error))
         raise
     own.tell(MemoryRecalled, c, name, len(found))
     c.extend("recalled", found)
@@ -172,7 +176,7 @@ async def system(c: C) -> None:
     own = session(c)
     text = own.settings.system
     if callable(text):
-        text = await c.call("system", partial(_call_system, text, own), returns=str)
+        text = await c.call("system", partial(_call_system, text, own), returns=str | None)
     c["system"] = text
 
 
@@ -210,7 +214,7 @@ async def call_model(c: C) -> None:
         settings.max_tokens,
         settings.temperature,
     )
-    reply = unique_calls(await c.call("model", _Ask(c, own), request, returns=LLMResponse))
+    reply: LLMResponse = await c.call("model", _Ask(c, own), request, returns=LLMResponse)
     calls = reply.tool_calls
     c.forget_labels()
     c["reply"] = reply
@@ -234,7 +238,8 @@ def route(c: C) -> Decision:
 async def call_tools(c: C, call: ToolCall) -> None:
     """A tool the model asked for."""
     own = session(c)
-    own.tell(ToolStarted, c, call.name, call.id, call.arguments)
+    if own.wants(ToolStarted):
+        own.tell(ToolStarted, c, call.name, call.id, fresh(call.arguments))
     begun = time.monotonic()
     done = await own.dispatcher.dispatch(c, call)
     c.append("history", done.message)
@@ -253,7 +258,7 @@ def wrap_up(c: C) -> None:
     reached = {"max_iterations": "iteration", "max_tool_calls": "tool_count"}.get(limit)
     value = c[reached] if reached else c["usage"].total_tokens
     session(c).tell(LimitReached, c, limit, float(value))
-    c.extend("history", close_calls(c["pending"], _LIMITED.format(limit=limit)))
+    _close(c, c["pending"], limit)
     c["stop"] = limit
 
 
@@ -262,8 +267,17 @@ def answer(c: C) -> None:
     reply: LLMResponse = c["reply"]
     if pending := c["pending"]:
         # Asked for a last answer without tools, the model asked for tools all the same.
-        c.extend("history", close_calls(pending, _LIMITED.format(limit=c.get("stop"))))
+        _close(c, pending, c["stop"])
     c["output"] = reply.text
+
+
+def _close(c: C, calls: Sequence[ToolCall], limit: str) -> None:
+    """Calls that will not run get the result that says so."""
+    own = session(c)
+    closed = close_calls(calls, _LIMITED.format(limit=limit))
+    c.extend("history", closed)
+    for message in closed:
+        own.tell(ToolEnded, c, message.name, message.call_id, "skipped", message.text, 0.0)
 
 
 async def remember(c: C) -> None:
@@ -272,21 +286,24 @@ async def remember(c: C) -> None:
     own = session(c)
     given: RunInput = c["input"]
     history: Seq[Message] = c["history"]
-    turn = own.turn
-    if turn is not None:
+    if given.joins:
         new = history[len(heal(given.history).messages) :]
         try:
-            number = await c.call("conversation", turn.save, new)
+            number = await c.call("conversation", functools.partial(_save, own), new)
             own.tell(ConversationSaved, c, number)
-        except AgentFootprintError as error:
-            own.tell(ConversationFailed, c, str(error))
+        except DeadlineExceeded:
+            raise  # Whoever started the run saves the turn: that is not under its deadline.
+        except Exception as error:
+            own.tell(ConversationFailed, c, _told(error))
+    if not c["output"]:
+        return
     exchange = (*given.messages, Message.assistant(c["output"]))
     for name, memory in own.settings.memories.items():
         try:
             await c.call("remember", partial(_remember, memory, own), exchange, key=name)
             own.tell(MemoryWritten, c, name, own.run_id)
-        except AgentFootprintError as error:
-            own.tell(MemoryFailed, c, name, "remember", str(error))
+        except Exception as error:
+            own.tell(MemoryFailed, c, name, "remember", _told(error))
 
 
 # ── effects ─────────────────────────────────────────────────────────────────────────────────────
@@ -321,8 +338,10 @@ class _Ask:
                 reply, chunks, first = await self._streamed(request, begun)
             else:
                 reply = await provider.complete(request)
-        except ProviderError as error:
-            own.tell(ModelFailed, step, provider.name, provider.model, error.code, str(error))
+            reply = usable(reply)
+        except Exception as error:
+            code = error.code if isinstance(error, AgentFootprintError) else type(error).__name__
+            own.tell(ModelFailed, step, provider.name, provider.model, code, str(error))
             raise
         if own.wants(ModelEnded):
             own.tell(
@@ -353,7 +372,8 @@ class _Ask:
             async for chunk in stream:
                 if chunk.response is not None:
                     reply = chunk.response
-                    continue
+                    if not chunk.text:
+                        continue
                 if first is None:
                     first = time.monotonic() - begun
                 chunks += 1
@@ -379,7 +399,10 @@ class _Ask:
         return reply, chunks, first
 
 
-async def _recall(memory: Memory, beside: bool, identity: MemoryIdentity, query: str) -> tuple[Message, ...]:
+async def _recall(
+    memory: Memory, identity: MemoryIdentity | None, beside: bool, query: str
+) -> tuple[Message, ...]:
+    assert identity is not None
     return (await memory.recall(identity, query, beside=beside)).messages
 
 
@@ -388,13 +411,28 @@ async def _remember(memory: Memory, own: Session, exchange: Sequence[Message]) -
     await memory.remember(own.identity, own.run_id, exchange)
 
 
-async def _call_system(make: Callable[..., Any], own: Session) -> str:
-    made = make(own)
-    return str(await made if inspect.isawaitable(made) else made)
+async def _save(own: Session, new: Sequence[Message]) -> int:
+    if own.turn is None:
+        raise ReplayRefused("a fork does not join the conversation of the run it was made from")
+    return await own.turn.save(new)
+
+
+async def _call_system(make: Callable[..., Any], own: Session) -> str | None:
+    made = make(RunContext(own.identity, own.deps, own.run_id))
+    text = await made if inspect.isawaitable(made) else made
+    if text is not None and not isinstance(text, str):
+        raise ConfigurationError(f"the function given as system= returned {type(text).__name__}, not text")
+    return text
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, AgentFootprintError) else f"{type(error).__name__}: {error}"
 
 
 def session(c: C) -> Session:
-    own: Session = c.deps
+    own: Session | None = c.deps
+    if own is None:
+        raise ReplayRefused("an agent's run is run again by its agent: await agent.replay(footprint)")
     return own
 
 

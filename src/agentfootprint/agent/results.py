@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeGuard, TypeVar
 from ..flow import Ask, Footprint, Run
 from ..messages import Message, Usage
 from .checkpoint import Checkpoint
+from .history import settled
 
 __all__ = ["Completed", "Paused", "Result", "StopReason", "Stopped", "is_paused"]
 
@@ -37,6 +38,9 @@ class _Ended:
     @property
     def messages(self) -> Sequence[Message]:
         """The conversation with this run's messages: an immutable view, fit for `run(messages=...)`."""
+        if self._run.status == "failed" and "history" in self._run.root.state:
+            # It broke off: calls that were running get the result that says so.
+            return tuple(settled(self._run, ()))
         history: Sequence[Message] = self._run.get("history", ())
         return history
 
@@ -71,6 +75,11 @@ class Paused(_Ended):
 
     checkpoint: Checkpoint
     status: Literal["paused"] = "paused"
+
+    @property
+    def output(self) -> None:
+        """There is no answer yet."""
+        return
 
     @property
     def asks(self) -> list[Ask]:

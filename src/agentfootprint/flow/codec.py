@@ -23,7 +23,7 @@ from uuid import UUID
 from ..errors import JournalInvalid, UnsupportedValue
 from .seq import Seq
 
-__all__ = ["canonical", "decode", "digest", "dumps", "encode"]
+__all__ = ["canonical", "decode", "digest", "dumps", "encode", "has_utf8", "mended", "portable"]
 
 _SCALARS = frozenset({str, bool, int, type(None)})
 
@@ -135,6 +135,8 @@ def _adapter(kind: Any) -> Any:
 def decode(kind: Any, data: Any) -> Any:
     """JSON data as a value of the declared type (`Any`: as it is).
 
+    Halves of characters (lone surrogates), which models do send, come back as U+FFFD.
+
     Raises:
         JournalInvalid: the data does not fit the type.
     """
@@ -145,6 +147,9 @@ def decode(kind: Any, data: Any) -> Any:
     try:
         return _adapter(kind).validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
+        text = dumps(data)
+        if (better := mended(text)) is not text:
+            return decode(kind, json.loads(better))
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the value"
         name = getattr(kind, "__name__", str(kind))
@@ -156,6 +161,29 @@ def decode(kind: Any, data: Any) -> Any:
 def dumps(data: Any) -> str:
     """JSON data as compact text."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def portable(data: Any) -> str:
+    """JSON data as compact text that has a UTF-8 form: halves of characters are written as escapes."""
+    text = dumps(data)
+    return text if has_utf8(text) else json.dumps(data, separators=(",", ":"), allow_nan=False)
+
+
+def has_utf8(text: str) -> bool:
+    """Whether the text has a UTF-8 form: it holds no half of a character (a lone surrogate)."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def mended(text: str) -> str:
+    """The text with halves of characters brought together, or replaced by U+FFFD."""
+    # Through UTF-16, so that two halves of one character become that character.
+    return text if has_utf8(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def canonical(value: Any) -> str:
@@ -185,15 +213,14 @@ def digest(value: Any) -> str:
     """
     if type(value) is Seq:
         return _seq_digest(value).hex()
-    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(mended(canonical(value)).encode()).hexdigest()[:32]
 
 
 def _seq_digest(seq: Seq[Any]) -> bytes:
     size = len(seq)
-    known = seq._digests
+    known = seq.prefix_digests()
     last = known[min(len(known), size) - 1] if known and size else b""
     for index in range(len(known), size):
-        text = canonical(seq[index]).encode("utf-8", "surrogatepass")
-        last = hashlib.sha256(last + text).digest()[:16]
+        last = hashlib.sha256(last + mended(canonical(seq[index])).encode()).digest()[:16]
         known.append(last)
     return last or b"\x00" * 16

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .again import WITHHELD
 from .codec import encode
 from .journal import UNANSWERED, AskRecord, Decision, StepRecord, Version
 from .redaction import REDACTED, known_secrets, scrub, secret
 from .slices import Slice
-from .step import WITHHELD
 
 if TYPE_CHECKING:
     from .footprint import Footprint
@@ -43,8 +44,9 @@ def _shown(version: Version) -> str:
     return short(version.value)
 
 
-def tell_decision(decision: Decision) -> str:
-    """The rule that matched and the values it compared; then what did not match before it."""
+def tell_decision(decision: Decision, show: Callable[[Version], str | None] = lambda version: None) -> str:
+    """The rule that matched and the values it compared; then what did not match before it. `show` may
+    have words of its own for a value."""
     choice = decision.choice if isinstance(decision.choice, str) else ", ".join(decision.choice)
     if not decision.rule:
         return f"chose {choice}"
@@ -52,14 +54,18 @@ def tell_decision(decision: Decision) -> str:
     for tried in decision.tried:
         if tried.rule == decision.rule:
             compared = [
-                f"{one.key} is {_shown(one.version)}, {one.test}"
+                f"{one.key} is {show(one.version) or _shown(one.version)}, {one.test}"
                 for one in tried.compared
                 if one.version is not None
             ]
             return f"{told} ({'; '.join(compared)})"
     failed = [
         f"{tried.rule}: {one.key} "
-        + (f"is {_shown(one.version)}, not {one.test}" if one.version else "was never written")
+        + (
+            f"is {show(one.version) or _shown(one.version)}, not {one.test}"
+            if one.version
+            else "was never written"
+        )
         for tried in decision.tried
         for one in tried.compared
         if not one.held

@@ -20,6 +20,7 @@ __all__ = ["Memory", "Recalled"]
 
 Kind = Literal["episodic"]
 
+_SAID = (Text, Image, File)
 _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
 
 
@@ -157,7 +158,7 @@ class Memory:
                 f"memory {self.id!r}: an entry cannot be read as a turn ({error}): delete it from the store"
             ) from None
         for entry, (question, answer) in zip(entries, turns, strict=True):
-            if question.role != "user" or _answer(answer) != answer:
+            if question.role != "user" or answer.role != "assistant" or not _only_says(answer):
                 raise StoreCorrupt(
                     f"memory {self.id!r}: entry {entry.id!r} is no question and its answer: delete it from "
                     "the store"
@@ -179,5 +180,9 @@ def _answer(message: Message) -> Message | None:
     """What a message says to the user, without what was meant for the vendor; None if it is no answer."""
     if message.role != "assistant" or any(type(part) is ToolCall for part in message.parts):
         return None
-    said = tuple(part for part in message.parts if isinstance(part, (Text, Image, File)))
+    said = tuple(part for part in message.parts if isinstance(part, _SAID))
     return Message.assistant(said) if said else None
+
+
+def _only_says(message: Message) -> bool:
+    return bool(message.parts) and all(isinstance(part, _SAID) for part in message.parts)
