@@ -36,18 +36,22 @@ class Told:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     folder = tmp_path_factory.mktemp("demo")
-    source = str(Path(agentfootprint.__file__).parents[1])
+    ran = python("-W", "error", "-m", "agentfootprint.demo", folder=folder)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return Told(ran.stdout, folder / "demo-data")
+
+
+def python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if name != "AGENTFOOTPRINT_DEV"}
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "agentfootprint.demo"],
+    source = str(Path(agentfootprint.__file__).parents[1])
+    return subprocess.run(
+        [sys.executable, *arguments],
         cwd=folder,
         env=env | {"PYTHONPATH": source, "PYTHONUTF8": "1"},
         capture_output=True,
         encoding="utf-8",
         timeout=110,
     )
-    assert (ran.returncode, ran.stderr) == (0, "")
-    return Told(ran.stdout, folder / "demo-data")
 
 
 def database(path: Path, query: str) -> list[tuple[object, ...]]:
@@ -118,6 +122,15 @@ def test_the_footprint_is_written_and_reads(told: Told) -> None:
     asked = [record for step in footprint.steps for record in step.asks]
     assert [(record.answer, record.by) for record in asked] == [(True, "dana")]
     assert footprint.state["output"].startswith("Done. Refund R-1")
+
+
+def test_the_footprint_runs_again_without_model_memory_or_orders(told: Told) -> None:
+    before = database(told.data / "orders.db", "SELECT count(*) FROM refunds")
+    file, app = "demo-data/refund.footprint.jsonl", "agentfootprint.demo.app:agent"
+    ran = python("-m", "agentfootprint.cli", "replay", file, app, folder=told.data.parent)
+    assert ran.returncode == 0, ran.stderr
+    assert "did what is recorded" in ran.stderr
+    assert database(told.data / "orders.db", "SELECT count(*) FROM refunds") == before
 
 
 def test_memory_conversations_and_claims_are_in_one_file(told: Told) -> None:

@@ -537,7 +537,7 @@ class Agent(Generic[Deps, Output]):
         claims = Claims(self._shared, self._key)
         try:
             return await claims.issue(run, session, self.name, self._checkpoint_ttl)
-        except AgentFootprintError:
+        except Exception:
             # A run that failed is told with its own error, not with that of its checkpoint.
             if strict:
                 raise
@@ -674,7 +674,7 @@ def _asked(given: Prompt | None, messages: Sequence[Message] | None) -> Message:
 
 
 _SAID = frozenset({Text, Image, File, Opaque})
-_PARTS = frozenset(get_args(Part))
+_PARTS = frozenset(get_args(get_args(Part)[0]))  # Part is Annotated[the union, how it decodes]
 _ROLES = frozenset(get_args(Role))
 
 

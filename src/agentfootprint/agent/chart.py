@@ -146,14 +146,8 @@ async def recall(c: C, name: str) -> None:
     try:
         # A conversation that is continued stands in front of the model already.
         beside = own.turn is not None
-        found = await c.call(
-            "recall",
-            partial(_recall, memory, beside),
-            own.identity,
-            c["input"].text,
-            key=name,
-            returns=tuple[Message, ...],
-        )
+        ask = partial(_recall, memory, own.identity, beside)
+        found = await c.call("recall", ask, c["input"].text, key=name, returns=tuple[Message, ...])
     except Exception as error:
         own.tell(MemoryFailed, c, name, "recall", _told(error))
         raise
@@ -402,7 +396,10 @@ class _Ask:
         return reply, chunks, first
 
 
-async def _recall(memory: Memory, beside: bool, identity: MemoryIdentity, query: str) -> tuple[Message, ...]:
+async def _recall(
+    memory: Memory, identity: MemoryIdentity | None, beside: bool, query: str
+) -> tuple[Message, ...]:
+    assert identity is not None
     return (await memory.recall(identity, query, beside=beside)).messages
 
 

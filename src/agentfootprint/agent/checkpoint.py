@@ -8,13 +8,13 @@ import hmac
 import json
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import CheckpointTampered, CheckpointVersion, IdentityInvalid
 from ..flow import Ask
-from ..flow.codec import decode, dumps, encode, whole
+from ..flow.codec import decode, dumps, encode, mended
 from ..identity import MemoryIdentity
 from ..messages import Usage
 
@@ -39,7 +39,7 @@ class Checkpoint:
         created, expires: seconds since the epoch; `expires` None is never.
         tools: fingerprints of the tools whose calls wait.
         usage: tokens so far.
-        packed: the run as it stands in the text; `run` unpacks it.
+        packed, texts: the run as it stands in the text; `run` unpacks it.
         signature: HMAC-SHA-256 with the agent's `checkpoint_key`, as hex; None without one.
     """
 
@@ -51,6 +51,7 @@ class Checkpoint:
     asks: list[Ask]
     usage: Usage
     packed: str = field(repr=False)
+    texts: list[str] = field(repr=False)
     signature: str | None = None
     _run: Mapping[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -63,8 +64,8 @@ class Checkpoint:
         """
         if self._run is None:
             try:
-                run = _unpack(self.packed)
-            except (ValueError, RecursionError, zlib.error) as error:
+                run = _unpack(self.packed, self.texts)
+            except (ValueError, TypeError, LookupError, RecursionError, zlib.error) as error:
                 raise CheckpointTampered(f"the checkpoint was cut or changed: {error}") from None
             object.__setattr__(self, "_run", run)
             return run
@@ -87,8 +88,9 @@ class Checkpoint:
             "created": self.created,
             "expires": self.expires,
             "tools": dict(self.tools),
-            "asks": whole(encode(self.asks)),
+            "asks": mended(encode(self.asks)),
             "usage": encode(self.usage),
+            "texts": self.texts,
             "run": self.packed,
         }
 
@@ -134,6 +136,7 @@ class Checkpoint:
                 asks=decode(list[Ask], body["asks"]),
                 usage=decode(Usage, body["usage"]),
                 packed=decode(str, body["run"]),
+                texts=decode(list[str], body["texts"]),
                 signature=signature,
             )
             # Whatever would be lost by writing it again is not covered by the digest: it is refused.
@@ -168,20 +171,74 @@ def _content(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def pack(run: Mapping[str, Any]) -> str:
-    return base64.b64encode(zlib.compress(dumps(run).encode(), 6)).decode("ascii")
+def pack(run: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """A run as compressed text, and the long texts of it that are better kept beside it."""
+    # A tool's result stands in the conversation and in the record of its call; together they are
+    # often further apart than compression looks back.
+    lengthy: dict[str, int] = {}
+    _collect(run, lengthy)
+    texts = [text for text, times in lengthy.items() if times > 1]
+    replaced = _replaced(run, {text: f"{_MARK}{place}" for place, text in enumerate(texts)})
+    whole, bare = _zipped(replaced, texts), _zipped(replaced, [])
+    # What does not compress (random text, encoded bytes) would only grow.
+    apart = len(bare) + len(dumps(texts).encode()) < len(whole)
+    return (bare, texts) if apart else (whole, [])
+
+
+def _zipped(run: Any, texts: list[str]) -> str:
+    data = dumps({"texts": texts, "run": run}).encode()
+    return base64.b64encode(zlib.compress(data, 6)).decode("ascii")
 
 
 #: A packed run may not unfold to more than this: a small text must not fill the memory.
 MAX_UNPACKED = 512 * 1024 * 1024
 
+#: Begins a string that names a text; a string that begins with it by itself begins with two.
+_MARK = "\x00"
+_LENGTHY = 200
 
-def _unpack(packed: str) -> Mapping[str, Any]:
+
+def _unpack(packed: str, texts: list[str]) -> Mapping[str, Any]:
     unpacker = zlib.decompressobj()
     data = unpacker.decompress(base64.b64decode(packed, validate=True), MAX_UNPACKED)
     if not unpacker.eof:
         raise ValueError("the packed run is cut, or unreasonably large")
-    run = json.loads(data)
-    if not isinstance(run, dict) or "run" not in run:
+    stored = json.loads(data)
+    if not isinstance(stored, dict) or not isinstance(stored.get("run"), dict) or "run" not in stored["run"]:
         raise ValueError("the packed run is no run")
+    run: Mapping[str, Any] = _restored(stored["run"], stored["texts"] or texts)
     return run
+
+
+def _collect(data: Any, found: dict[str, int]) -> None:
+    if type(data) is str:
+        if len(data) >= _LENGTHY:
+            found[data] = found.get(data, 0) + 1
+    elif type(data) is dict:
+        for item in data.values():
+            _collect(item, found)
+    elif type(data) is list:
+        for item in data:
+            _collect(item, found)
+
+
+def _replaced(data: Any, places: Mapping[str, str]) -> Any:
+    if type(data) is str:
+        return places.get(data) or (_MARK + data if data.startswith(_MARK) else data)
+    if type(data) is dict:
+        return {key: _replaced(item, places) for key, item in data.items()}
+    if type(data) is list:
+        return [_replaced(item, places) for item in data]
+    return data
+
+
+def _restored(data: Any, texts: Sequence[str]) -> Any:
+    if type(data) is str:
+        if not data.startswith(_MARK):
+            return data
+        return data[1:] if data.startswith(_MARK * 2) else texts[int(data[1:])]
+    if type(data) is dict:
+        return {key: _restored(item, texts) for key, item in data.items()}
+    if type(data) is list:
+        return [_restored(item, texts) for item in data]
+    return data

@@ -50,6 +50,7 @@ class Claims:
         """Makes the checkpoint of a run that stands still, and records it."""
         asks = [record.ask for record in run.asks]
         now = time.time()
+        packed, texts = pack({**run.snapshot(), "conversation": session.turn is not None})
         checkpoint = Checkpoint(
             agent=agent,
             identity=session.identity,
@@ -62,7 +63,8 @@ class Claims:
             },
             asks=asks,
             usage=run.get("usage", Usage()),
-            packed=pack({**run.snapshot(), "conversation": session.turn is not None}),
+            packed=packed,
+            texts=texts,
         )
         if self._key is not None:
             checkpoint = checkpoint.signed(self._key)

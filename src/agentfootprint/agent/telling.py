@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..flow import Call, Footprint, StepRecord, Version
+from ..flow.again import WITHHELD, Stored
 from ..flow.journal import UNANSWERED
 from ..flow.redaction import known_secrets, scrub
 from ..flow.slices import backward, origin
-from ..flow.step import WITHHELD, Stored
 from ..flow.telling import short, tell_decision, tell_slice
 from ..messages import LLMResponse, Message, ToolCall
 

@@ -23,7 +23,7 @@ from uuid import UUID
 from ..errors import JournalInvalid, UnsupportedValue
 from .seq import Seq
 
-__all__ = ["canonical", "decode", "digest", "dumps", "encode", "whole"]
+__all__ = ["canonical", "decode", "digest", "dumps", "encode", "mended"]
 
 _SCALARS = frozenset({str, bool, int, type(None)})
 
@@ -147,8 +147,8 @@ def decode(kind: Any, data: Any) -> Any:
     try:
         return _adapter(kind).validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        if (mended := whole(data)) is not data:
-            return decode(kind, mended)
+        if (better := mended(data)) is not data:
+            return decode(kind, better)
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the value"
         name = getattr(kind, "__name__", str(kind))
@@ -158,35 +158,25 @@ def decode(kind: Any, data: Any) -> Any:
 
 
 def dumps(data: Any) -> str:
-    """JSON data as compact text, which always has a UTF-8 form."""
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    if text.isascii() or utf8(text) is not None:
-        return text
-    return json.dumps(data, separators=(",", ":"), allow_nan=False)
+    """JSON data as compact text that has a UTF-8 form: lone surrogates become U+FFFD."""
+    return _mend(json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
 
 
-def whole(data: Any) -> Any:
+def mended(data: Any) -> Any:
     """JSON data with U+FFFD in place of lone surrogates; the same object when it has none."""
     text = json.dumps(data, ensure_ascii=False)
-    return data if text.isascii() or utf8(text) is not None else json.loads(_mended(text))
+    return data if (better := _mend(text)) is text else json.loads(better)
 
 
-def utf8(text: str) -> bytes | None:
-    """The UTF-8 form of a text; None when a lone surrogate leaves it without one."""
+def _mend(text: str) -> str:
+    if text.isascii():
+        return text
     try:
-        return text.encode()
+        text.encode()
     except UnicodeEncodeError:
-        return None
-
-
-def _mended(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _bytes(text: str) -> bytes:
-    found = utf8(text)
-    # The digest is the same before a value was stored and after it came back.
-    return found if found is not None else _mended(text).encode()
+        # Through UTF-16, so that two halves of one character become that character.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def canonical(value: Any) -> str:
@@ -216,14 +206,14 @@ def digest(value: Any) -> str:
     """
     if type(value) is Seq:
         return _seq_digest(value).hex()
-    return hashlib.sha256(_bytes(canonical(value))).hexdigest()[:32]
+    return hashlib.sha256(_mend(canonical(value)).encode()).hexdigest()[:32]
 
 
 def _seq_digest(seq: Seq[Any]) -> bytes:
     size = len(seq)
-    known = seq._digests
+    known = seq.prefix_digests()
     last = known[min(len(known), size) - 1] if known and size else b""
     for index in range(len(known), size):
-        last = hashlib.sha256(last + _bytes(canonical(seq[index]))).digest()[:16]
+        last = hashlib.sha256(last + _mend(canonical(seq[index])).encode()).digest()[:16]
         known.append(last)
     return last or b"\x00" * 16

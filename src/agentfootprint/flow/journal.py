@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from .codec import digest
 from .seq import Seq
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .rules import Rule
 
 __all__ = [
+    "Arguments",
     "Ask",
     "AskRecord",
     "Call",
@@ -27,6 +28,7 @@ __all__ = [
     "EventRecord",
     "Label",
     "SECRET",
+    "Rare",
     "StepRecord",
     "StepStatus",
     "Tried",
@@ -207,8 +209,15 @@ class Call:
         return str(self.arguments)
 
 
+class Arguments(NamedTuple):
+    """A call's arguments when some were given by name; else the plain tuple of them is kept."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
 def _arguments_digest(arguments: Any) -> str:
-    args, kwargs = arguments
+    args, kwargs = arguments if type(arguments) is Arguments else (arguments, {})
     return digest([[_digestible(arg) for arg in args], {k: _digestible(v) for k, v in kwargs.items()}])
 
 
@@ -278,6 +287,21 @@ class AskRecord:
         self.labels = labels
 
 
+class Rare:
+    """What few steps have: questions, events, an error; whether the step waits for a person."""
+
+    __slots__ = ("asks", "error", "events", "paused")
+
+    def __init__(self) -> None:
+        self.asks: Sequence[AskRecord] = ()
+        self.events: Sequence[EventRecord] = ()
+        self.error: tuple[str, str] | None = None
+        self.paused = False
+
+
+_NOTHING = Rare()
+
+
 class StepRecord:
     """One step of a run.
 
@@ -288,16 +312,14 @@ class StepRecord:
     """
 
     __slots__ = (
-        "asks",
         "because",
         "calls",
         "decision",
         "end",
-        "error",
-        "events",
         "node",
         "number",
         "path",
+        "rare",
         "reads",
         "start",
         "status",
@@ -313,11 +335,9 @@ class StepRecord:
     reads: Sequence[Version]
     writes: Sequence[Version]
     calls: Sequence[Call]
-    events: Sequence[EventRecord]
-    asks: Sequence[AskRecord]
     decision: Decision | None
     status: StepStatus
-    error: tuple[str, str] | None
+    rare: Rare | None
     start: float
     end: float | None
 
@@ -325,6 +345,53 @@ class StepRecord:
     def id(self) -> str:
         path = self.path
         return path if path.endswith("]") else f"{path}{self.node}#{self.visit}"
+
+    # Thousands of steps are in memory at once, so what most lack has one place, made when needed.
+
+    def _rare(self) -> Rare:
+        if self.rare is None:
+            self.rare = Rare()
+        return self.rare
+
+    @property
+    def asks(self) -> Sequence[AskRecord]:
+        """The questions it asked people, in order."""
+        return (self.rare or _NOTHING).asks
+
+    @asks.setter
+    def asks(self, asks: Sequence[AskRecord]) -> None:
+        if asks or self.rare is not None:
+            self._rare().asks = asks
+
+    @property
+    def events(self) -> Sequence[EventRecord]:
+        """What it emitted, in order."""
+        return (self.rare or _NOTHING).events
+
+    @events.setter
+    def events(self, events: Sequence[EventRecord]) -> None:
+        if events or self.rare is not None:
+            self._rare().events = events
+
+    @property
+    def error(self) -> tuple[str, str] | None:
+        """Kind and text of what it raised."""
+        return (self.rare or _NOTHING).error
+
+    @error.setter
+    def error(self, error: tuple[str, str] | None) -> None:
+        if error is not None or self.rare is not None:
+            self._rare().error = error
+
+    @property
+    def paused(self) -> bool:
+        """Whether it asked and has no answer yet."""
+        return (self.rare or _NOTHING).paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        if paused or self.rare is not None:
+            self._rare().paused = paused
 
     def __repr__(self) -> str:
         return f"<step {self.id} {self.status}>"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast, get_args
 
 from ..errors import JournalInvalid
+from .again import WITHHELD, Stored
 from .codec import decode, digest, encode
 from .journal import (
     UNANSWERED,
@@ -25,7 +26,7 @@ from .journal import (
 )
 from .rows import opener_id
 from .seq import Seq
-from .step import WITHHELD, Step, Stored
+from .step import Step
 
 __all__ = ["load_rows"]
 
@@ -105,7 +106,7 @@ class _Reader:
         step.start = float(_is(_NUMBER, row.get("start", 0.0)))
         step.error = None
         step.reads, step.writes = [], []
-        step._again = step._frame = step._run = step._labels = None
+        step._again = step._frame = step._labels = None
         step.paused = False
         self.journal.append(step)
         self._steps[name] = step
@@ -151,6 +152,7 @@ class _Reader:
         if found is None:
             raise ValueError(f"{name!r} is no name of a step")
         step: Step[Any] = Step.__new__(Step)
+        step.rare = None
         step.node = found["node"]
         step.visit = 0 if found["item"] else int(found["visit"])
         step.path = name if found["item"] else found["path"]

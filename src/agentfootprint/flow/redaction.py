@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .again import WITHHELD
 from .codec import encode
 from .journal import Label, StepRecord, Version
-from .step import WITHHELD
 
 __all__ = ["REDACTED", "known_secrets", "scrub", "secret", "secrets_in"]
 

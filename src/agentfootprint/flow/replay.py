@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ReplayDiverged, ReplayRefused
+from .again import WITHHELD, Again
 from .chart import CHANGED
 from .frame import Frame
 from .journal import AskRecord, StepRecord, Version
 from .rows import canonical_rows, opener_id
-from .step import WITHHELD, Again, Step
+from .step import Step
 
 if TYPE_CHECKING:
     from .chart import Flow
@@ -130,7 +131,7 @@ def prepare(run: Run, frame: Frame, step: Step[Any]) -> bool:
 def _apply(run: Run, frame: Frame, step: Step[Any], changes: Mapping[str, Any]) -> None:
     """Writes a fork's changes as a step of their own, so that the evidence names them."""
     run.patched = True
-    patch: Step[Any] = Step(run, frame, step.number, CHANGED, 0, step.because, step.start)
+    patch: Step[Any] = Step(frame, step.number, CHANGED, 0, step.because, step.start)
     run.journal.append(patch)
     step.number += 1
     for key, value in changes.items():
@@ -138,7 +139,7 @@ def _apply(run: Run, frame: Frame, step: Step[Any], changes: Mapping[str, Any]) 
     patch.writes = tuple(patch.writes)  # type: ignore[assignment]
     patch.reads = ()  # type: ignore[assignment]
     patch.status, patch.end = "done", patch.start
-    patch._run = patch._frame = None
+    patch._frame = None
 
 
 def _difference(old: list[StepRecord], new: list[StepRecord]) -> str:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
+from .again import WITHHELD, Stored
 from .codec import canonical, digest, dumps, encode
 from .journal import (
     UNANSWERED,
@@ -30,7 +31,6 @@ from .journal import (
 )
 from .redaction import known_secrets, scrub, secret
 from .seq import Seq
-from .step import WITHHELD, Stored
 
 __all__ = ["BLOB", "canonical_rows", "opener_id", "step_rows"]
 

@@ -16,6 +16,7 @@ from ..errors import (
     ResumeDiverged,
     StepFailed,
 )
+from .again import Again, pause_in
 from .chart import Chart, Flow, Node
 from .footprint import Footprint
 from .frame import Frame
@@ -23,7 +24,7 @@ from .guard import Guard, development
 from .join import Joined, join
 from .journal import UNANSWERED, Ask, AskRecord, Decision, StepRecord, Version
 from .redaction import scrub, secrets_in
-from .step import Again, Step, pause_in
+from .step import Step
 
 __all__ = ["Run", "RunStatus", "Tell"]
 
@@ -31,7 +32,7 @@ CANCELLED = asyncio.CancelledError.__name__
 
 RunStatus = Literal["running", "done", "paused", "stopped", "failed", "cancelled"]
 
-Tell = Callable[[str, Step[Any], Any], None]
+Tell = Callable[[str, StepRecord, Any], None]
 """Hears the walk as it happens: ("open" | "close" | "call" | "called" | "emit" | "live", step, what)."""
 
 
@@ -69,7 +70,7 @@ class Run:
         self.tell = tell
         self.status: RunStatus = "running"
         self.journal: list[StepRecord] = []
-        self.root = Frame(chart, "", flow.name, chart.start, {}, None)
+        self.root = Frame(None, chart, "", flow.name, chart.start, {}, None)
         self.started = time.time()
         self.ended: float | None = None
         self.guard = Guard() if development() else None
@@ -154,6 +155,7 @@ class Run:
         self.status = "running"
         self._halting = False
         for frame in _frames(self.root):
+            frame.run = self
             if frame.open is not None:
                 self._reopen(frame, frame.open)
         try:
@@ -166,6 +168,9 @@ class Run:
             if isinstance(error, AgentFootprintError):
                 error.footprint = self.footprint
             raise
+        finally:
+            for frame in _frames(self.root):
+                frame.run = None
         stopped = self._halting or self.record_over
         self._ended("done" if finished else "stopped" if stopped else "paused")
 
@@ -180,6 +185,8 @@ class Run:
         control = frame.control
         journal = self.journal
         item = frame.index is not None
+        # One step begins when the one before it ended: nothing happens in between.
+        now = time.time()
         while True:
             pc = frame.pc
             if pc is None or pc == frame.until:
@@ -190,12 +197,10 @@ class Run:
             node = nodes[pc]
             kind = "item" if item else node.kind
             step = frame.open
-            now = time.time()
             if step is None:
                 while control and control[-1][1] == pc:
                     control.pop()
                 step = Step(
-                    self,
                     frame,
                     len(journal),
                     pc,
@@ -237,19 +242,21 @@ class Run:
                 elif not await self._compound(frame, step, node):
                     frame.open = step
                     return False
-                if step.paused and (swallowed := step.swallowed) is not None:
-                    raise swallowed
+                if step.rare is not None or step._again is not None:
+                    swallowed = step.swallowed
+                    if swallowed is not None:
+                        raise swallowed
             except BaseException as error:
                 if self._left_by(frame, step, node, error):
                     return False
                 raise
-            step.end = time.time()
+            now = step.end = time.time()
             step.status = "done"
             step.reads = tuple(step.reads)  # type: ignore[assignment]
             step.writes = tuple(step.writes)  # type: ignore[assignment]
             if self.guard is not None:
                 self.guard.closes(step)
-            step._run = step._frame = step._again = None
+            step._frame = step._again = None
             frame.visits[pc] = step.visit + 1
             frame.open = frame.children = None
             frame.pc = following
@@ -313,7 +320,6 @@ class Run:
         step.status = "running"
         step.error = None
         step.end = None
-        step._run = self
         step._frame = frame
         if frame.children is not None:
             return  # its function is over, only what it opened goes on
@@ -367,7 +373,15 @@ class Run:
             because = step.because
             return [
                 Frame(
-                    frame.chart, f"{step.id}[{i}]", node.name, node.name, dict(frame.state), because, None, i
+                    self,
+                    frame.chart,
+                    f"{step.id}[{i}]",
+                    node.name,
+                    node.name,
+                    dict(frame.state),
+                    because,
+                    None,
+                    i,
                 )
                 for i in range(len(items))
             ]
@@ -377,7 +391,7 @@ class Run:
         if node.kind == "sub":
             assert node.child is not None
             chart: Chart = node.child.chart
-            child = Frame(chart, f"{step.id}/", node.child.name, chart.start, {}, step.because)
+            child = Frame(self, chart, f"{step.id}/", node.child.name, chart.start, {}, step.because)
             self._record_input(child, {"input": returned}, tuple(step.reads), step.because)
             return [child]
         names = node.branches
@@ -391,7 +405,7 @@ class Run:
             because = step
         until = node.to[0] if node.to else None
         return [
-            Frame(frame.chart, f"{step.id}.{name}/", name, name, dict(frame.state), because, until)
+            Frame(self, frame.chart, f"{step.id}.{name}/", name, name, dict(frame.state), because, until)
             for name in names
         ]
 
@@ -404,7 +418,7 @@ class Run:
     ) -> None:
         """The step a frame of its own state begins with: its writes are what it was given."""
         now = time.time()
-        step: Step[Any] = Step(self, frame, len(self.journal), "input", 0, because, now)
+        step: Step[Any] = Step(frame, len(self.journal), "input", 0, because, now)
         self.journal.append(step)
         labels = frozenset[Any]().union(*(v.labels for v in reads if v.labels is not None)) or None
         for key, value in values.items():
@@ -419,7 +433,7 @@ class Run:
         step.writes = tuple(step.writes)  # type: ignore[assignment]
         step.end = now
         step.status = "done"
-        step._run = step._frame = None
+        step._frame = None
         if self.tell is not None:
             self.tell("close", step, None)
 

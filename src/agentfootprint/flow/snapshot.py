@@ -121,7 +121,7 @@ def _load_frame(
     because = steps[row["because"]] if "because" in row else None
     state = {key: versions[name] for key, name in row["state"].items()}
     frame = Frame(
-        chart, row["path"], row["name"], row["pc"], state, because, row.get("until"), row.get("index")
+        None, chart, row["path"], row["name"], row["pc"], state, because, row.get("until"), row.get("index")
     )
     frame.control = [(steps[name], rejoin) for name, rejoin in row["control"]]
     frame.visits = dict(row["visits"])

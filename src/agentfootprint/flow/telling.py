@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .again import WITHHELD
 from .codec import encode
 from .journal import UNANSWERED, Decision, StepRecord, Version
 from .redaction import REDACTED, known_secrets, scrub, secret
 from .slices import Slice
-from .step import WITHHELD
 
 if TYPE_CHECKING:
     from .footprint import Footprint

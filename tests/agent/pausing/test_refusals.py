@@ -427,7 +427,7 @@ async def test_a_foreign_identity_and_a_missing_one_read_alike() -> None:
 
 async def test_a_run_without_a_tenant_does_not_go_on_where_tenants_are_required() -> None:
     class Durable(InMemoryState):
-        durable = True  # type: ignore[assignment]
+        durable = True
 
     desk = Desk(state=Durable(), allow_anonymous=True)
     checkpoint = must_pause(await desk.agent.run("Refund")).checkpoint
