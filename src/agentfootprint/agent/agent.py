@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, cast, overload
@@ -10,15 +9,14 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, cast, overload
 from ..errors import (
     AgentFootprintError,
     ConfigurationError,
-    DeadlineExceeded,
     IdentityRequired,
     InputInvalid,
     ReplayRefused,
 )
-from ..events import Event, RunEnded, RunFailed, RunPaused, RunResumed, RunStarted
+from ..events import Event, RunResumed, RunStarted
 from ..flow import Flow, Footprint, Run
 from ..identity import MemoryIdentity
-from ..messages import Message, Usage
+from ..messages import Message
 from ..observe.dispatch import Dispatch
 from ..observe.enable import Enable
 from ..observe.registry import Handle, Recorders
@@ -28,13 +26,13 @@ from ..tools.toolset import as_tools
 from .chart import Limits, RunInput, agent_flow, limit_rules
 from .checkpoint import Checkpoint
 from .checks import check_counts, check_memories, check_provider, check_seconds, is_toolset
-from .conversation import Conversation, Turn
-from .history import settled
+from .conversation import Conversation
 from .question import Prompt, asked_message
-from .results import Completed, Paused, Result, Stopped, StopReason
+from .results import Completed, Result, Stopped
 from .resuming import Claims, answers_for, restored
 from .session import Session, Settings
 from .stream import AgentStream, Buffer
+from .walk import bounded, walk
 
 if TYPE_CHECKING:
     from ..memory.memory import Memory
@@ -334,7 +332,7 @@ class Agent(Generic[Deps, Output]):
                     checkpoint.run_id, wait=busy_timeout, resuming=checkpoint.digest
                 )
             except BaseException:
-                await _bounded(claim.release())
+                await bounded(claim.release())
                 raise
         claim.keep_alive()
         session.tell(RunResumed, None, self.name, checkpoint.identity, by)
@@ -342,11 +340,11 @@ class Agent(Generic[Deps, Output]):
             result = await self._go(run, session)
         except AgentFootprintError as error:
             if error.checkpoint is not None:
-                await _bounded(claim.done())
+                await bounded(claim.done())
             raise
         finally:
             claim.stop()
-        await _bounded(claim.done())
+        await bounded(claim.done())
         return result
 
     async def replay(
@@ -479,69 +477,10 @@ class Agent(Generic[Deps, Output]):
         return await self._go(run, session)
 
     async def _go(self, run: Run, session: Session) -> Result[Output]:
-        """Walks a run, fresh or resumed, to where it ends or waits, and settles what hangs on it."""
-        turn = session.turn
-        if turn is not None:
-            turn.keep_alive()
-        paused: str | None = None
-        try:
-            try:
-                await run.go()
-            except DeadlineExceeded:
-                await self._save_cut(run, turn)
-                # The answer may be there already: only what comes after it was cut off.
-                output = cast(Output | None, run.get("output"))
-                return self._ended(run, session, Stopped(run, StopReason.DEADLINE, output))
-            except asyncio.CancelledError:
-                await self._save_cut(run, turn)
-                session.tell(RunFailed, None, "cancelled", "the run was cancelled")
-                raise
-            except AgentFootprintError as error:
-                session.tell(RunFailed, None, error.code, str(error))
-                error.checkpoint = await self._checkpoint(run, session)
-                raise
-            if run.status == "paused":
-                checkpoint = await self._checkpoint(run, session, strict=True)
-                assert checkpoint is not None
-                paused = checkpoint.digest
-                asks = checkpoint.asks
-                session.tell(
-                    RunPaused, None, tuple(ask.id for ask in asks), tuple(ask.question for ask in asks)
-                )
-                return Paused(run, checkpoint)
-            stop = run.get("stop")
-            if stop is not None:
-                return self._ended(run, session, Stopped(run, StopReason(stop), cast(Output, run["output"])))
-            return self._ended(run, session, Completed(run, cast(Output, run["output"])))
-        finally:
-            if turn is not None:
-                await _bounded(turn.end(paused=paused))
+        return await walk(run, session, self._issue)
 
-    def _ended(self, run: Run, session: Session, result: Ended) -> Ended:
-        if session.wants(RunEnded):
-            usage = run.get("usage", Usage())
-            reason = str(result.reason) if isinstance(result, Stopped) else None
-            took = (run.ended or run.started) - run.started
-            session.tell(RunEnded, None, result.status, reason, usage, None, took)
-        return result
-
-    async def _save_cut(self, run: Run, turn: Turn | None) -> None:
-        """Keeps what a run that was cut off has of its turn, whole enough to be continued."""
-        if turn is None or "history" not in run.root.state:
-            return
-        given: RunInput = run["input"]
-        await _bounded(turn.save(settled(run, given.history)))
-
-    async def _checkpoint(self, run: Run, session: Session, strict: bool = False) -> Checkpoint | None:
-        """The run as a checkpoint that the state store knows; None when it cannot be known there."""
-        claims = Claims(self._shared, self._key)
-        try:
-            return await claims.issue(run, session, self.name, self._checkpoint_ttl)
-        except Exception:
-            # A run that failed is told with its own error, not with that of its checkpoint.
-            if strict:
-                raise
-            return None
+    async def _issue(self, run: Run, session: Session) -> Checkpoint:
+        return await Claims(self._shared, self._key).issue(run, session, self.name, self._checkpoint_ttl)
 
     @property
     def _shared(self) -> StateStore:
@@ -607,16 +546,3 @@ class Agent(Generic[Deps, Output]):
                 "identity=MemoryIdentity(tenant=..., principal=..., conversation_id=...), "
                 "or build the agent with allow_anonymous=True"
             )
-
-
-async def _bounded(work: Any) -> None:
-    """Finishes something small although the run is being cancelled; gives up after a few seconds."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait_for(asyncio.shield(task), _SAVE_SECONDS)
-    except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=_SAVE_SECONDS)
-        raise
-    except Exception:
-        # It must not take the place of the run's result, or of its error.
-        return
