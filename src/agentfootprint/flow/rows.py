@@ -9,8 +9,11 @@ Rows come in the order in which steps ended: what a row refers to stands before 
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from enum import Enum
+from typing import Any, Literal, cast, get_origin, get_type_hints
 
 from ..errors import JournalInvalid
 from .codec import decode, digest, dumps, encode
@@ -264,19 +267,35 @@ def known_secrets(journal: Iterable[StepRecord]) -> tuple[str, ...]:
     for step in journal:
         for version in step.writes:
             if _secret(version.labels):
-                _strings(encode(version.value), found)
+                _strings(version.value, found)
     return tuple(sorted((text for text in found if len(text) >= 4), key=len, reverse=True))
 
 
-def _strings(data: Any, found: set[str]) -> None:
-    if isinstance(data, str):
-        found.add(data)
-    elif isinstance(data, dict):
-        for item in data.values():
+def _strings(value: Any, found: set[str]) -> None:
+    if isinstance(value, str):
+        found.add(value)
+    elif isinstance(value, Mapping):
+        for item in value.values():
             _strings(item, found)
-    elif isinstance(data, list):
-        for item in data:
+    elif isinstance(value, (list, tuple, Seq)):
+        for item in value:
             _strings(item, found)
+    elif dataclasses.is_dataclass(value):
+        for name in _free_fields(type(value)):
+            _strings(getattr(value, name), found)
+    elif value is not None and not isinstance(value, (bool, int, float, Enum)) and value is not WITHHELD:
+        _strings(encode(value), found)
+
+
+@functools.cache
+def _free_fields(kind: type) -> tuple[str, ...]:
+    """The fields of a dataclass but those of a few fixed words: those are no secret, and stand
+    everywhere."""
+    try:
+        hints = get_type_hints(kind)
+    except (NameError, TypeError):
+        hints = {}  # Names that only a type checker can find.
+    return tuple(f.name for f in dataclasses.fields(kind) if get_origin(hints.get(f.name)) is not Literal)
 
 
 def scrub(data: Any, secrets: Sequence[str]) -> Any:
