@@ -118,7 +118,7 @@ def watched(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Watched:
 async def test_dependencies_and_causes_of_errors_are_nowhere(
     watched: Watched, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tools = [use, chained, in_context, chained_in_a_thread, pay]
+    tools: list[Any] = [use, chained, in_context, chained_in_a_thread, pay]
     everything = [call(one.name) for one in tools if one is not pay]
     agent = Agent(
         MockProvider(replies=[everything, call("pay"), "Done."]),

@@ -281,7 +281,8 @@ def _strings(value: Any, found: set[str]) -> None:
         for item in value:
             _strings(item, found)
     elif dataclasses.is_dataclass(value):
-        for name in _free_fields(type(value)):
+        kind: Any = type(value)
+        for name in _free_fields(kind):
             _strings(getattr(value, name), found)
     elif value is not None and not isinstance(value, (bool, int, float, Enum)) and value is not WITHHELD:
         _strings(encode(value), found)
