@@ -7,7 +7,6 @@ import logging
 from typing import Any
 
 import pytest
-from tests.agent.support import Events, call, mock_of, scripted
 
 from agentfootprint import Agent, MemoryIdentity, Paused, ToolContext, tool
 from agentfootprint.errors import ConfigurationError, Overloaded, StoreUnavailable
@@ -27,6 +26,7 @@ from agentfootprint.memory import InMemoryStore, Memory
 from agentfootprint.messages import LLMResponse, Message, Reasoning, ToolCall
 from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState
+from tests.agent.support import Events, call, mock_of, scripted
 
 ME = MemoryIdentity("acme", "alice", "t-1")
 

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from tests.agent.support import call, mock_of, scripted
 
 from agentfootprint import Agent, MemoryIdentity, tool
 from agentfootprint.flow import Seq
 from agentfootprint.memory import InMemoryStore, Memory
 from agentfootprint.messages import LLMRequest, LLMResponse, Message, ToolCall, Usage
 from agentfootprint.providers import MockProvider
+from tests.agent.support import call, mock_of, scripted
 
 
 @tool

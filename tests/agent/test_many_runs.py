@@ -8,7 +8,6 @@ import weakref
 from typing import Any
 
 import pytest
-from tests.agent.support import call, completed, scripted, ticks, whole
 
 from agentfootprint import Agent, MemoryIdentity, ToolContext, tool
 from agentfootprint.events import Event, RunStarted, ToolStarted
@@ -17,6 +16,7 @@ from agentfootprint.messages import LLMRequest
 from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState
 from agentfootprint.tools import RunContext
+from tests.agent.support import call, completed, scripted, ticks, whole
 
 RUNS = 200
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.agent.support import Events, call, completed, mock_of, scripted, whole
 
 from agentfootprint import Agent, MemoryIdentity, tool
 from agentfootprint.errors import AgentFootprintError, StepFailed, StoreUnavailable
@@ -13,6 +12,7 @@ from agentfootprint.events import ConversationFailed, MemoryFailed, MemoryRecall
 from agentfootprint.memory import InMemoryStore, Memory, Window
 from agentfootprint.messages import LLMResponse, Message
 from agentfootprint.state import InMemoryState
+from tests.agent.support import Events, call, completed, mock_of, scripted, whole
 
 ALICE = MemoryIdentity("acme", "alice", "t-1")
 ALICE_AGAIN = MemoryIdentity("acme", "alice", "t-2")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.agent.support import call, mock_of, scripted
 
 from agentfootprint import Agent, MemoryIdentity, Paused, ToolContext, tool
 from agentfootprint.errors import InputInvalid, Overloaded, ReplayDiverged, ReplayRefused, StoreError
@@ -16,6 +15,7 @@ from agentfootprint.memory import InMemoryStore, Memory
 from agentfootprint.messages import Message
 from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState
+from tests.agent.support import call, mock_of, scripted
 
 ME = MemoryIdentity("acme", "alice", "t-1")
 DONE: list[str] = []

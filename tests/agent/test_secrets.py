@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.agent.support import Events, call, completed, scripted
 
 from agentfootprint import Agent, MemoryIdentity, Paused, ToolContext, tool
 from agentfootprint.errors import AgentFootprintError, Overloaded, StepFailed
@@ -17,6 +16,7 @@ from agentfootprint.memory import InMemoryStore, Memory
 from agentfootprint.observe import console_observability, jsonl_observability
 from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState
+from tests.agent.support import Events, call, completed, scripted
 
 SENTINEL = "sk-5entine1-4a7f"
 ME = MemoryIdentity("acme", "alice", "t-1")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.agent.support import asks_for, call, completed, scripted
 
 from agentfootprint import Agent, MemoryIdentity, tool
 from agentfootprint.agent import Result
@@ -14,6 +13,7 @@ from agentfootprint.memory import InMemoryStore, Memory
 from agentfootprint.messages import Message, ToolCall
 from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState
+from tests.agent.support import asks_for, call, completed, scripted
 
 
 @tool

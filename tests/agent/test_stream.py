@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.agent.support import Events, Model, call, completed, mock_of, others, scripted, ticks, whole
 
 from agentfootprint import Agent, MemoryIdentity, Paused, tool
 from agentfootprint.agent.stream import BUFFER_SIZE
@@ -35,6 +34,7 @@ from agentfootprint.flow.rows import canonical_rows
 from agentfootprint.messages import LLMChunk, LLMRequest, LLMResponse, Reasoning, Text, ToolCall
 from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState
+from tests.agent.support import Events, Model, call, completed, mock_of, others, scripted, ticks, whole
 
 ME = MemoryIdentity("acme", "alice", "t-1")
 

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from tests.agent.support import call, completed, scripted
 
 from agentfootprint import Agent, MemoryIdentity, ToolContext, tool
 from agentfootprint.errors import InputInvalid, Overloaded, RunError
 from agentfootprint.events import RunEnded, TextDelta
 from agentfootprint.providers import MockProvider
+from tests.agent.support import call, completed, scripted
 
 
 @tool

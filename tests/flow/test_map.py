@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.flow.support import loaded, told
+
 from agentfootprint.errors import FlowInvalid, JoinConflict, StepFailed
 from agentfootprint.flow import SECRET, Flow, Seq, Step
-
-from tests.flow.support import loaded, told
 
 
 def mapping(items: Any, work: Any, *, limit: int | None = None) -> Flow[Any]:
@@ -125,7 +125,7 @@ async def test_what_is_made_of_a_secret_list_is_secret() -> None:
         step.append("out", item + 1000000)
 
     run = await flow.start()
-    assert run.footprint.version("out").labels == {SECRET}
+    assert run.footprint.version("out").labels == frozenset({SECRET})
     assert "100471" not in run.footprint.to_jsonl()
 
 
@@ -198,7 +198,7 @@ async def test_a_map_over_something_nobody_wrote_fails_by_name() -> None:
     async def each(step: Step[Any], item: int) -> None:
         step["x"] = item
 
-    with pytest.raises(StepFailed, match="each#0.*'missing'"):
+    with pytest.raises(StepFailed, match=r"each#0.*'missing'"):
         await flow.start()
 
 

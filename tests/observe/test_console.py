@@ -105,6 +105,7 @@ def test_standard_leaves_out_pieces_and_routine_and_verbose_nothing() -> None:
     assert left_out == {
         "model.text", "model.reasoning", "model.tool_call", "model.started", "context.prepared",
         "route.decided",
+        "step.ended",
     }  # fmt: skip
 
 

@@ -115,6 +115,21 @@ async def test_cancelled_work_that_had_not_begun_is_taken_back(path: Path) -> No
         assert await store.read(KEY) == []
 
 
+def test_a_loop_that_ended_while_work_ran_takes_nothing_with_it(path: Path) -> None:
+    store = SQLiteState(path)
+    go_on = threading.Event()
+
+    async def give_up() -> None:
+        blocking = asyncio.create_task(store._file.read(lambda db: go_on.wait(30)))
+        await asyncio.sleep(0)
+        blocking.cancel()
+
+    asyncio.run(give_up())
+    go_on.set()
+    assert asyncio.run(store.increment(KEY)) == 1
+    asyncio.run(store.aclose())
+
+
 async def test_closing_finishes_what_was_asked_before(path: Path) -> None:
     store = SQLiteState(path)
     writes = [asyncio.create_task(store.append(KEY, number)) for number in range(20)]
@@ -254,6 +269,23 @@ async def test_a_locked_file_is_unavailable_and_usable_afterwards(path: Path) ->
         locker.execute("ROLLBACK")
         locker.close()
         assert await store.compare_and_set(KEY, record.version, 3) is not None
+
+
+async def test_opening_waits_for_a_writer_that_has_not_switched_to_wal(path: Path) -> None:
+    locker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    locker.execute("CREATE TABLE somebody_elses (a)")
+    locker.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.1, locker.execute, ("COMMIT",)).start()
+    async with SQLiteState(path, timeout=60) as store:
+        assert await store.increment(KEY) == 1
+    locker.close()
+
+
+async def test_a_sequence_is_not_reused_after_a_delete(path: Path) -> None:
+    async with SQLiteState(path) as store:
+        first = await store.append(KEY, "old")
+        await store.delete(KEY)
+        assert await store.append(KEY, "new") > first, "a reader that saw the old log would miss it"
 
 
 async def test_a_full_database_keeps_what_it_has(path: Path) -> None:

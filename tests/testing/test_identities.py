@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from agentfootprint.identity import MemoryIdentity
 from agentfootprint.testing.identities import HOSTILE_PAIRS, different_identities, different_keys, identities
@@ -29,6 +29,7 @@ def test_drawn_keys_differ_and_have_a_kind(pair: tuple[tuple[str, str], tuple[st
 def test_what_is_drawn_is_hostile() -> None:
     seen: set[str | None] = set()
 
+    @settings(max_examples=500)
     @given(identities())
     def collect(identity: MemoryIdentity) -> None:
         seen.update(identity.parts)

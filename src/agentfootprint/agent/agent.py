@@ -311,6 +311,7 @@ class Agent(Generic[Deps, Output]):
         """
         claims = Claims(self._shared, self._key)
         record = await claims.check(checkpoint, self.name, identity)
+        self._check_identity(checkpoint.identity)
         toolset = await self._offered(checkpoint.identity, deps, checkpoint.run_id)
         claims.check_tools(checkpoint, {tool.name: tool for tool in toolset})
         given = answers_for(checkpoint, answer, answers)
@@ -325,20 +326,27 @@ class Agent(Generic[Deps, Output]):
             timeout=timeout if timeout is not None else self._timeout,
             tell=session.hears,
         )
+        claim = await claims.take(checkpoint, record, by, session.dispatcher.idempotent)
         conversation = self._conversation(checkpoint.identity, fresh=not checkpoint.run.get("conversation"))
         if conversation is not None:
-            session.turn = await conversation.begin(
-                checkpoint.run_id, wait=busy_timeout, resuming=checkpoint.digest
-            )
-        try:
-            claim = await claims.take(checkpoint, record, by, session.dispatcher.idempotent)
-        except BaseException:
-            if session.turn is not None:
-                await session.turn.end(paused=checkpoint.digest if checkpoint.asks else None)
-            raise
+            try:
+                session.turn = await conversation.begin(
+                    checkpoint.run_id, wait=busy_timeout, resuming=checkpoint.digest
+                )
+            except BaseException:
+                await _bounded(claim.release())
+                raise
+        claim.keep_alive()
         session.tell(RunResumed, None, self.name, checkpoint.identity, by)
-        result = await self._go(run, session)
-        await claims.done(checkpoint, claim)
+        try:
+            result = await self._go(run, session)
+        except AgentFootprintError as error:
+            if error.checkpoint is not None:
+                await _bounded(claim.done())
+            raise
+        finally:
+            claim.stop()
+        await _bounded(claim.done())
         return result
 
     async def replay(
@@ -459,6 +467,8 @@ class Agent(Generic[Deps, Output]):
         if conversation is not None:
             session.turn = turn = await conversation.begin(run.id, wait=busy_timeout, abandon=abandon_paused)
             try:
+                if turn.abandoned is not None and identity is not None:
+                    await Claims(self._shared, self._key).give_up(identity, turn.abandoned)
                 earlier = await turn.load()
             except BaseException:
                 await turn.end()
@@ -527,7 +537,7 @@ class Agent(Generic[Deps, Output]):
         claims = Claims(self._shared, self._key)
         try:
             return await claims.issue(run, session, self.name, self._checkpoint_ttl)
-        except AgentFootprintError:
+        except Exception:
             # A run that failed is told with its own error, not with that of its checkpoint.
             if strict:
                 raise
@@ -607,5 +617,6 @@ async def _bounded(work: Any) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([task], timeout=_SAVE_SECONDS)
         raise
-    except (AgentFootprintError, TimeoutError):
+    except Exception:
+        # It must not take the place of the run's result, or of its error.
         return

@@ -13,7 +13,8 @@ import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import (
     AgentFootprintError,
@@ -49,6 +50,10 @@ from ..tools.base import RunContext
 from .history import close_calls, heal, usable
 from .session import Session
 from .telling import explain, narrate
+
+if TYPE_CHECKING:
+    from ..identity import MemoryIdentity
+    from ..memory.memory import Memory
 
 __all__ = ["AgentState", "Limits", "RunInput", "agent_flow", "limit_rules"]
 
@@ -142,7 +147,9 @@ async def recall(c: C, name: str) -> None:
     own = session(c)
     memory = own.settings.memories[name]
     try:
-        ask = functools.partial(_recall, memory, own.identity)
+        # A conversation that is continued stands in front of the model already.
+        beside = own.turn is not None
+        ask = partial(_recall, memory, own.identity, beside)
         found = await c.call("recall", ask, c["input"].text, key=name, returns=tuple[Message, ...])
     except Exception as error:
         own.tell(MemoryFailed, c, name, "recall", _told(error))
@@ -169,7 +176,7 @@ async def system(c: C) -> None:
     own = session(c)
     text = own.settings.system
     if callable(text):
-        text = await c.call("system", functools.partial(_call_system, text, own), returns=str | None)
+        text = await c.call("system", partial(_call_system, text, own), returns=str | None)
     c["system"] = text
 
 
@@ -293,7 +300,7 @@ async def remember(c: C) -> None:
     exchange = (*given.messages, Message.assistant(c["output"]))
     for name, memory in own.settings.memories.items():
         try:
-            await c.call("remember", functools.partial(_remember, memory, own), exchange, key=name)
+            await c.call("remember", partial(_remember, memory, own), exchange, key=name)
             own.tell(MemoryWritten, c, name, own.run_id)
         except Exception as error:
             own.tell(MemoryFailed, c, name, "remember", _told(error))
@@ -392,12 +399,15 @@ class _Ask:
         return reply, chunks, first
 
 
-async def _recall(memory: Any, identity: Any, query: str) -> tuple[Message, ...]:
-    found = await memory.recall(identity, query)
-    return tuple(found.messages)
+async def _recall(
+    memory: Memory, identity: MemoryIdentity | None, beside: bool, query: str
+) -> tuple[Message, ...]:
+    assert identity is not None
+    return (await memory.recall(identity, query, beside=beside)).messages
 
 
-async def _remember(memory: Any, own: Session, exchange: Sequence[Message]) -> None:
+async def _remember(memory: Memory, own: Session, exchange: Sequence[Message]) -> None:
+    assert own.identity is not None
     await memory.remember(own.identity, own.run_id, exchange)
 
 

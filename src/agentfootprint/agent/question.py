@@ -42,7 +42,7 @@ def asked_message(given: Prompt | None, messages: Sequence[Message] | None) -> M
 
 
 _SAID = frozenset({Text, Image, File, Opaque})
-_PARTS = frozenset(get_args(Part))
+_PARTS = frozenset(get_args(get_args(Part)[0]))  # Part is Annotated[the union, how it decodes]
 _ROLES = frozenset(get_args(Role))
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputInvalid, JournalInvalid, ReplayRefused
 from .codec import portable
 from .journal import StepRecord, Version, version_id
-from .rows import load_rows, step_rows, within
+from .reading import load_rows
+from .rows import opener_id, step_rows
+from .seq import Seq
 from .slices import Slice, backward, forward, origin
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ __all__ = ["FORMAT", "Footprint"]
 
 FORMAT = 1
 """Version of the file form (`*.footprint.jsonl`)."""
+
+_HEADER = {"flow": (str,), "hash": (str,), "run": (str,), "started": (int, float), "redacted": (bool,)}
 
 
 class Footprint:
@@ -114,7 +118,10 @@ class Footprint:
             view = {}  # a sub-flow begins with its own input
         else:
             view = self._view(opener.path, opener)
-            view |= {version.key: version for version in opener.writes if version.step == opener.number}
+            # What the opener wrote before the frame began; what it joined came later.
+            for version in opener.writes:
+                if version.step == opener.number and version.verb in ("set", "append"):
+                    view[version.key] = version
         for step in self.steps:
             if step is before:
                 break
@@ -124,10 +131,8 @@ class Footprint:
         return view
 
     def _opener(self, path: str) -> StepRecord | None:
-        if not path:
-            return None
-        candidates = [step for step in self.steps if within(path, step.id)]
-        return max(candidates, key=lambda step: len(step.id)) if candidates else None
+        opener = opener_id(path)
+        return None if opener is None else self.step(opener)
 
     # ── reasons ─────────────────────────────────────────────────────────────────────────────────
 
@@ -138,6 +143,8 @@ class Footprint:
         version = self.version(key, at=at)
         if index is None:
             return backward(self.steps, version, limit=limit)
+        if type(version.value) is not Seq:
+            raise InputInvalid(f"{key!r} is no growing list here: ask for it as a whole, without an item")
         size = len(version.value)
         if not -size <= index < size:
             raise InputInvalid(f"{key!r} has {size} items, there is no item {index}")
@@ -221,7 +228,8 @@ class Footprint:
 
     def save(self, path: str | os.PathLike[str], *, redact: bool = True) -> None:
         """Writes the record to a file, by convention `*.footprint.jsonl`."""
-        with open(path, "w", encoding="utf-8") as file:
+        # Text from outside may hold lone surrogates, which strict UTF-8 refuses.
+        with open(path, "w", encoding="utf-8", errors="surrogatepass") as file:
             for row in self.rows(redact=redact):
                 file.write(portable(row) + "\n")
 
@@ -233,21 +241,24 @@ class Footprint:
         Raises:
             JournalInvalid: the file is no footprint, or of a newer form.
         """
-        with open(path, encoding="utf-8") as file:
+        # As bytes: the torn end of a file may be half a character.
+        with open(path, "rb") as file:
             return cls.from_lines(file, flow)
 
     @classmethod
-    def from_lines(cls, lines: Iterable[str], flow: Flow[Any] | None = None) -> Footprint:
+    def from_lines(cls, lines: Iterable[str | bytes], flow: Flow[Any] | None = None) -> Footprint:
         from .snapshot import key_types
 
         rows: list[dict[str, Any]] = []
         torn: str | None = None
         for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
             if torn is not None:
                 raise JournalInvalid(torn)
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 torn = f"line {number} is no JSON"
                 continue
             if not isinstance(row, dict):
@@ -257,26 +268,25 @@ class Footprint:
             raise JournalInvalid("this is no footprint: its first line is not the header of one")
         head = rows[0]
         if head["footprint"] != FORMAT:
-            raise JournalInvalid(f"the footprint has form {head['footprint']!r}, this version reads {FORMAT}")
-        ended = [row["end"] for row in rows if "end" in row and "step" not in row]
+            form = str(head["footprint"])[:20]
+            raise JournalInvalid(f"the footprint has form {form}, this version reads {FORMAT}")
+        for name, kinds in _HEADER.items():
+            if type(head.get(name)) not in kinds:
+                raise JournalInvalid(f"the header of this footprint has no {name!r} that can be read")
+        ended = [str(row["end"]) for row in rows[1:] if "end" in row and "step" not in row]
         body = [row for row in rows[1:] if "step" in row or "blob" in row]
         known: Any = {} if flow is None else {"type_of": key_types(flow)}
-        try:
-            return cls(
-                load_rows(body, **known),
-                flow=head["flow"],
-                flow_hash=head["hash"],
-                run_id=head["run"],
-                started=float(head["started"]),
-                code=flow,
-                status=ended[-1] if ended else "running",
-                redacted=bool(head["redacted"]),
-                truncated=torn is not None or not ended,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, JournalInvalid):
-                raise
-            raise JournalInvalid(f"the header of this footprint lacks {error}") from None
+        return cls(
+            load_rows(body, **known),
+            flow=head["flow"],
+            flow_hash=head["hash"],
+            run_id=head["run"],
+            started=float(head["started"]),
+            code=flow,
+            status=ended[-1] if ended else "running",
+            redacted=head["redacted"],
+            truncated=torn is not None or not ended,
+        )
 
     def __repr__(self) -> str:
         return f"<Footprint of {self.flow}: {len(self.steps)} steps, {self.status}>"
@@ -287,5 +297,8 @@ def _item(step: StepRecord) -> bool:
 
 
 def _redacts(row: Mapping[str, Any]) -> bool:
-    entries: Sequence[Any] = [*row.get("writes", ()), *row.get("calls", ())]
-    return any(isinstance(entry, dict) and entry.get("redacted") for entry in entries)
+    return any(
+        isinstance(entry, dict) and entry.get("redacted")
+        for part in ("writes", "calls", "events", "asks")
+        for entry in row.get(part, ())
+    )

@@ -93,19 +93,23 @@ class ToolContext(Generic[Deps]):
         key: str | None = None,
         timeout: float | None = None,
         returns: Any = Any,
+        raises: tuple[type[Exception], ...] = (),
         **kwargs: Any,
     ) -> Any:
         """A recorded effect: when this call pauses and is entered again, it is not done twice.
 
-        `key` tells effects of one name apart; see `Step.call`.
+        `key` tells effects of one name apart, `raises` are errors the tool itself handles, so that
+        they are raised again as they were; see `Step.call`.
         """
         return await self._step.call(
             name,
             fn,
             *args,
-            key=f"{self.call_id}/{key}" if key is not None else self.call_id,
+            # Never the bare id: that is the key of the tool's own call, which may have the same name.
+            key=f"{self.call_id}/{key or ''}",
             timeout=timeout,
             returns=returns,
+            raises=raises,
             within=f"{self.tool}:{self.call_id}",
             **kwargs,
         )

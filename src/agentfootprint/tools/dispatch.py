@@ -87,7 +87,7 @@ class Dispatcher:
         except ArgumentsInvalid as error:
             return _refused(call, "invalid_arguments", str(error))
         try:
-            question = _wanted(tool, call)
+            question = _wanted(step, tool, call)
         except Exception as error:
             # Whether a person must agree is not known, so it does not run.
             text = f"{call.name} was not run: its approval rule failed with {type(error).__name__}."
@@ -119,23 +119,28 @@ class Dispatcher:
             else:
                 async with asyncio.timeout(timeout) as limit:
                     value = await tool.invoke(arguments, context)
-            return Dispatched(_message(call, _told(tool, value)))
+            done = Dispatched(_message(call, _told(tool, value)))
         except TimeoutError as error:
             if limit is not None and limit.expired():
-                return _refused(
+                done = _refused(
                     call, "timeout", f"{call.name} was stopped: it took longer than {timeout:g} s."
                 )
-            return _refused(call, "error", _failure(tool, error))
+            else:
+                done = _refused(call, "error", _failure(tool, error))
         except asyncio.CancelledError as error:
             # The run's own cancellation, or one that the tool caught elsewhere and let out.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            return _refused(call, "error", _failure(tool, error))
+            done = _refused(call, "error", _failure(tool, error))
         except (Exception, SystemExit) as error:
-            return _refused(call, "error", _failure(tool, error))
+            done = _refused(call, "error", _failure(tool, error))
         finally:
             _current.reset(token)
+        if (swallowed := step.swallowed) is not None:
+            # Not the tool's to answer for, and no result to be kept.
+            raise swallowed
+        return done
 
     def _unknown(self, name: str) -> str:
         known = list(self._tools)
@@ -146,8 +151,12 @@ class Dispatcher:
         return f"There is no tool named {name!r}.{hint} Available: {', '.join(known)}."
 
 
-def _wanted(tool: Tool[..., Any], call: ToolCall) -> str | None:
+def _wanted(step: Step[Any], tool: Tool[..., Any], call: ToolCall) -> str | None:
     """The question to ask before the call runs; None when nobody needs to be asked."""
+    asked = next((record for record in step.asks if record.kind == "approval"), None)
+    if asked is not None:
+        # What was asked stands, whatever the tool would ask now.
+        return asked.ask.question
     wanted = tool.approval
     if callable(wanted):
         wanted = wanted(fresh(call.arguments))

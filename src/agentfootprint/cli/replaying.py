@@ -1,0 +1,81 @@
+"""Running the footprint of an agent, or of a flow, again."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..agent import Agent
+from ..agent.chart import agent_flow
+from ..errors import InputInvalid, JournalInvalid
+from ..flow import Flow, Footprint, Run
+from ..flow.codec import decode
+from .loading import Loaded
+
+__all__ = ["forked", "read", "replayed"]
+
+
+def read(path: Path, loaded: Loaded | None) -> Footprint:
+    """The record, with the words and the types of the code that ran where they can be had."""
+    if loaded is not None:
+        return Footprint.load(path, _flow(loaded))
+    plain = Footprint.load(path)
+    known = next((flow for flow in _agent_flows() if flow.chart.hash == plain.flow_hash), None)
+    return plain if known is None else Footprint.load(path, known)
+
+
+async def replayed(loaded: Loaded, footprint: Footprint) -> Run:
+    """Raises `ReplayDiverged` naming the step that did something else, `ReplayRefused` when it cannot be."""
+    return await footprint.replay(deps=await _deps(loaded, footprint))
+
+
+async def forked(
+    loaded: Loaded, footprint: Footprint, *, at: str, changes: Mapping[str, Any], live: bool
+) -> Run:
+    types = _flow(loaded).chart.types
+    return await footprint.fork(
+        at=at,
+        set={key: _typed(key, types.get(key, Any), value) for key, value in changes.items()},
+        deps=await _deps(loaded, footprint),
+        effects="live" if live else "recorded",
+    )
+
+
+def _typed(key: str, kind: Any, value: Any) -> Any:
+    try:
+        return decode(kind, value)
+    except JournalInvalid as error:
+        raise InputInvalid(f"--set {key}: {error}") from None
+
+
+def _flow(loaded: Loaded) -> Flow[Any]:
+    return loaded._flow if isinstance(loaded, Agent) else loaded
+
+
+async def _deps(loaded: Loaded, footprint: Footprint) -> Any:
+    if not isinstance(loaded, Agent):
+        return None
+    tools = await loaded._offered(None, None, footprint.run_id)
+    session = loaded._session(footprint.run_id, tools, None, None, None, None)
+    if any(call.name == "conversation" for step in footprint.steps for call in step.calls):
+        session.turn = _NoTurn()  # type: ignore[assignment]
+    return session
+
+
+class _NoTurn:
+    """Stands where the conversation was: a run told again saves nothing."""
+
+    async def save(self, messages: Sequence[Any]) -> int:
+        return 0
+
+
+def _agent_flows() -> list[Flow[Any]]:
+    """The few shapes that an agent's loop has."""
+    options = list(inspect.signature(agent_flow).parameters)
+    return [
+        agent_flow(**dict(zip(options, chosen, strict=True)))
+        for chosen in itertools.product((False, True), repeat=len(options))
+    ]
