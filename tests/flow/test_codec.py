@@ -151,7 +151,7 @@ _json = st.recursive(
 )
 
 
-@settings(SETTINGS, max_examples=200)
+@settings(SETTINGS, max_examples=80)
 @given(_json)
 def test_all_of_json_survives_and_equal_values_have_equal_texts(value: Any) -> None:
     again = json.loads(dumps(encode(value)))
