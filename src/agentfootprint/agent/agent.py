@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast, overload
 
 from ..errors import (
     AgentFootprintError,
@@ -13,11 +13,12 @@ from ..errors import (
     DeadlineExceeded,
     IdentityRequired,
     InputInvalid,
+    ReplayRefused,
 )
 from ..events import Event, RunEnded, RunFailed, RunPaused, RunResumed, RunStarted
 from ..flow import Flow, Footprint, Run
 from ..identity import MemoryIdentity
-from ..messages import File, Image, Message, Opaque, Part, Role, Text, Usage
+from ..messages import Message, Usage
 from ..observe.dispatch import Dispatch
 from ..observe.enable import Enable
 from ..observe.registry import Handle, Recorders
@@ -26,8 +27,10 @@ from ..tools.tool import Tool
 from ..tools.toolset import as_tools
 from .chart import Limits, RunInput, agent_flow, limit_rules
 from .checkpoint import Checkpoint
+from .checks import check_counts, check_memories, check_provider, check_seconds, is_toolset
 from .conversation import Conversation, Turn
 from .history import settled
+from .question import Prompt, asked_message
 from .results import Completed, Paused, Result, Stopped, StopReason
 from .resuming import Claims, answers_for, restored
 from .session import Session, Settings
@@ -55,8 +58,6 @@ __all__ = ["Agent"]
 
 E = typing.TypeVar("E", bound=Event)
 Ended = typing.TypeVar("Ended", bound="Completed[Any] | Stopped[Any]")
-
-Prompt = str | Message | Part | Sequence["str | Part"]
 
 CHECKPOINT_SECONDS = 7 * 24 * 3600.0
 _SAVE_SECONDS = 5.0
@@ -136,24 +137,24 @@ class Agent(Generic[Deps, Output]):
         # Kept for `replace`: what may be read only once is read here.
         tools, memory = tuple(tools), tuple(memory)
         self._given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
-        _check_provider(provider)
+        check_provider(provider)
         if not name or not isinstance(name, str):
             raise ConfigurationError("an agent needs a name: a non-empty string")
-        _check_counts(
+        check_counts(
             max_iterations=max_iterations,
             max_tool_calls=max_tool_calls,
             max_total_tokens=max_total_tokens,
             max_tokens=max_tokens,
         )
-        _check_seconds(
+        check_seconds(
             timeout=timeout,
             tool_timeout=tool_timeout,
             checkpoint_ttl=checkpoint_ttl,
             conversation_retention=conversation_retention,
         )
-        self._toolsets = tuple(item for item in tools if _is_toolset(item))
-        self._tools = as_tools(cast(Any, item) for item in tools if not _is_toolset(item))
-        _check_memories(memory, state)
+        self._toolsets = tuple(item for item in tools if is_toolset(item))
+        self._tools = as_tools(cast(Any, item) for item in tools if not is_toolset(item))
+        check_memories(memory, state)
         self._state = state
         self._volatile: StateStore | None = None
         self._memories = memory
@@ -359,8 +360,7 @@ class Agent(Generic[Deps, Output]):
             ReplayDiverged: this agent does something else than was recorded; the message names the step.
             ReplayRefused: the record is redacted or cut, or of an agent of another shape.
         """
-        again, session = await self._replayed(footprint, identity, deps)
-        return await again.replay(self._flow, deps=session)
+        return await footprint.replay(self._flow, deps=await self._stage(footprint, identity, deps))
 
     async def fork(
         self,
@@ -378,22 +378,22 @@ class Agent(Generic[Deps, Output]):
             at: the id of a step, such as `"call_model#1"`.
             set: new values by key, such as `{"system": "Be brief."}`.
             effects: `"recorded"` refuses what the record does not answer; `"live"` lets it out: the
-                model is asked, tools run, and memories are written.
+                model is asked, tools run, memories are written; the conversation is left alone.
             identity, deps: for toolsets, and for what runs live.
 
         Raises:
             ReplayRefused: the record cannot be run again, or asks for an effect that was not recorded.
         """
-        again, session = await self._replayed(footprint, identity, deps)
-        return await again.fork(self._flow, at=at, set=set, deps=session, effects=effects)
+        stage = await self._stage(footprint, identity, deps)
+        return await footprint.fork(self._flow, at=at, set=set, deps=stage, effects=effects)
 
-    async def _replayed(
-        self, footprint: Footprint, identity: MemoryIdentity | None, deps: Any
-    ) -> tuple[Footprint, Session]:
+    async def _stage(self, footprint: Footprint, identity: MemoryIdentity | None, deps: Any) -> Session:
+        if footprint.code is None:
+            raise ReplayRefused(
+                "the footprint was read without its flow: Footprint.load(path, agent.flow) reads it in full"
+            )
         toolset = await self._offered(identity, deps, footprint.run_id)
-        return footprint.typed(self._flow), self._session(
-            footprint.run_id, toolset, identity, deps, None, None
-        )
+        return self._session(footprint.run_id, toolset, identity, deps, None, None)
 
     # ── watching, copying, closing ──────────────────────────────────────────────────────────────
 
@@ -455,7 +455,7 @@ class Agent(Generic[Deps, Output]):
         busy_timeout: float,
         abandon_paused: bool,
     ) -> Result[Output]:
-        asked = _asked(input, messages)
+        asked = asked_message(input, messages)
         self._check_identity(identity)
         dispatch = self._dispatch(recorders, buffer)
         run = Run(self._flow, timeout=timeout if timeout is not None else self._timeout)
@@ -475,7 +475,7 @@ class Agent(Generic[Deps, Output]):
                 raise
             history = (*earlier, *history)
         session.tell(RunStarted, None, self.name, identity, asked.text)
-        run.begin(RunInput((asked,), history))
+        run.begin(RunInput((asked,), history, conversation is not None))
         return await self._go(run, session)
 
     async def _go(self, run: Run, session: Session) -> Result[Output]:
@@ -606,105 +606,6 @@ class Agent(Generic[Deps, Output]):
                 f"agent {self.name!r} keeps data that outlives this process: pass "
                 "identity=MemoryIdentity(tenant=..., principal=..., conversation_id=...), "
                 "or build the agent with allow_anonymous=True"
-            )
-
-
-def _check_provider(provider: Any) -> None:
-    if not callable(getattr(provider, "complete", None)) or not callable(getattr(provider, "stream", None)):
-        raise ConfigurationError(
-            f"provider= must have complete() and stream(), {type(provider).__name__} has not: "
-            "MockProvider(reply='...') is one that needs no key"
-        )
-
-
-def _check_counts(**counts: Any) -> None:
-    for what, count in counts.items():
-        if count is not None and (type(count) is not int or count < 1):
-            raise ConfigurationError(
-                f"{what} must be a whole number of at least 1, not {count!r}; None: no limit"
-            )
-
-
-def _check_seconds(**durations: Any) -> None:
-    for what, seconds in durations.items():
-        if seconds is not None and not (type(seconds) in (int, float) and seconds > 0):
-            raise ConfigurationError(f"{what} must be seconds above 0, not {seconds!r}; None: no limit")
-
-
-def _check_memories(memories: Sequence[Memory], state: StateStore | None) -> None:
-    ids = [memory.id for memory in memories]
-    if len(set(ids)) != len(ids):
-        raise ConfigurationError(f"two memories have one id: {', '.join(ids)}")
-    for memory in memories:
-        if state is not None and memory.scope == "conversation" and memory.kind == "episodic":
-            raise ConfigurationError(
-                f"memory {memory.id!r} recalls the conversation that state= already continues: each turn "
-                "would be shown twice. Give it scope='principal', or leave out state="
-            )
-
-
-def _is_toolset(item: Any) -> bool:
-    return not isinstance(item, Tool) and callable(getattr(item, "tools", None))
-
-
-def _asked(given: Prompt | None, messages: Sequence[Message] | None) -> Message:
-    """What the user says now, as one message."""
-    if messages:
-        _check_history(messages)
-    if given is None:
-        if messages and messages[-1].role == "user":
-            return messages[-1]
-        raise InputInvalid("there is no question: pass input, or messages that end with a user message")
-    if isinstance(given, Message):
-        if given.role != "user":
-            raise InputInvalid(f"the input must be a user message, not one of role {given.role!r}")
-        message = given
-    else:
-        message = Message.user(given)
-    for part in message.parts:
-        if type(part) not in _SAID:
-            raise InputInvalid(
-                f"the input holds a {type(part).__name__}: give text, or a list of text, Image and File"
-            )
-        if type(part) is Text:
-            _check_text(part.text)
-    if all(type(part) is Text and not part.text.strip() for part in message.parts):
-        raise InputInvalid("the input is empty: a run needs something to answer")
-    return message
-
-
-_SAID = frozenset({Text, Image, File, Opaque})
-_PARTS = frozenset(get_args(get_args(Part)[0]))  # Part is Annotated[the union, how it decodes]
-_ROLES = frozenset(get_args(Role))
-
-
-def _check_text(text: object) -> None:
-    if not isinstance(text, str):
-        raise InputInvalid(f"the input holds a Text of {type(text).__name__}: its text must be a string")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise InputInvalid(
-                "the input holds half of a character (a lone surrogate), which no model accepts: "
-                "text.encode('utf-8', 'replace').decode() replaces it"
-            ) from None
-
-
-def _check_history(messages: Sequence[Message]) -> None:
-    if not isinstance(messages, Sequence):
-        raise InputInvalid(f"messages must be a list of Message, not {type(messages).__name__}")
-    for at, message in enumerate(messages):
-        if not isinstance(message, Message):
-            raise InputInvalid(f"messages[{at}] is {type(message).__name__}, not a Message")
-        if message.role not in _ROLES:
-            raise InputInvalid(
-                f"messages[{at}] has the role {message.role!r}: there are {', '.join(sorted(_ROLES))}; "
-                "instructions belong into Agent(system=...)"
-            )
-        if wrong := [part for part in message.parts if type(part) not in _PARTS]:
-            raise InputInvalid(
-                f"messages[{at}] holds a {type(wrong[0]).__name__}: use Message.user('...') and the like"
             )
 
 

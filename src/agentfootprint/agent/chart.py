@@ -45,8 +45,9 @@ from ..events import (
 from ..flow import Decision, Flow, Seq, Step, decide, ge, nonempty, rule
 from ..flow.rules import Rule, check
 from ..messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
+from ..tools.arguments import fresh
 from ..tools.base import RunContext
-from .history import close_calls, heal, unique_calls
+from .history import close_calls, heal, usable
 from .session import Session
 from .telling import explain, narrate
 
@@ -59,10 +60,12 @@ __all__ = ["AgentState", "Limits", "RunInput", "agent_flow", "limit_rules"]
 
 @dataclass(frozen=True, slots=True)
 class RunInput:
-    """What a run is asked: the new messages, and the conversation they continue."""
+    """What a run is asked: the new messages, the messages they continue, and whether the turn joins
+    the identity's conversation."""
 
     messages: tuple[Message, ...]
     history: tuple[Message, ...] = ()
+    joins: bool = False
 
     @property
     def text(self) -> str:
@@ -235,7 +238,8 @@ def route(c: C) -> Decision:
 async def call_tools(c: C, call: ToolCall) -> None:
     """A tool the model asked for."""
     own = session(c)
-    own.tell(ToolStarted, c, call.name, call.id, call.arguments)
+    if own.wants(ToolStarted):
+        own.tell(ToolStarted, c, call.name, call.id, fresh(call.arguments))
     begun = time.monotonic()
     done = await own.dispatcher.dispatch(c, call)
     c.append("history", done.message)
@@ -282,11 +286,10 @@ async def remember(c: C) -> None:
     own = session(c)
     given: RunInput = c["input"]
     history: Seq[Message] = c["history"]
-    turn = own.turn
-    if turn is not None:
+    if given.joins:
         new = history[len(heal(given.history).messages) :]
         try:
-            number = await c.call("conversation", turn.save, new)
+            number = await c.call("conversation", functools.partial(_save, own), new)
             own.tell(ConversationSaved, c, number)
         except DeadlineExceeded:
             raise  # Whoever started the run saves the turn: that is not under its deadline.
@@ -335,7 +338,7 @@ class _Ask:
                 reply, chunks, first = await self._streamed(request, begun)
             else:
                 reply = await provider.complete(request)
-            reply = unique_calls(reply)
+            reply = usable(reply)
         except Exception as error:
             code = error.code if isinstance(error, AgentFootprintError) else type(error).__name__
             own.tell(ModelFailed, step, provider.name, provider.model, code, str(error))
@@ -406,6 +409,12 @@ async def _recall(
 async def _remember(memory: Memory, own: Session, exchange: Sequence[Message]) -> None:
     assert own.identity is not None
     await memory.remember(own.identity, own.run_id, exchange)
+
+
+async def _save(own: Session, new: Sequence[Message]) -> int:
+    if own.turn is None:
+        raise ReplayRefused("a fork does not join the conversation of the run it was made from")
+    return await own.turn.save(new)
 
 
 async def _call_system(make: Callable[..., Any], own: Session) -> str | None:

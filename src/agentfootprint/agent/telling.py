@@ -28,7 +28,7 @@ def narrate(footprint: Footprint) -> str:
     for step in footprint.steps:
         lines += _STORIES.get(step.node, _nothing)(footprint, step)
         if step.status == "failed" and step.error is not None and not _holds_others(step):
-            lines.append(f"{step.id} failed with {step.error[0]}: {short(step.error[1], _WIDTH)}")
+            lines.append(f"{step.id} failed with {step.error[0]}: {_plain(step.error[1])}")
         elif step.status == "cancelled":
             lines.append(f"{step.id} was cancelled.")
     return str(scrub("\n".join(lines), known_secrets(footprint.steps)))
@@ -149,8 +149,12 @@ def _arguments(arguments: Any) -> str:
 
 
 def _quote(text: str) -> str:
+    return f"“{_plain(text)}”"
+
+
+def _plain(text: str) -> str:
     text = " ".join(text.split())
-    return "“" + (text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…") + "”"
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
 # ── the reasons ─────────────────────────────────────────────────────────────────────────────────

@@ -324,7 +324,8 @@ class Run:
         if frame.children is not None:
             return  # its function is over, only what it opened goes on
         done = [c for c in step.calls if c.end is not None and (c.error is None or paused)]
-        step._again = Again([c for c in done if c.error is None or c.error[0] != CANCELLED], strict=False)
+        kept = [c for c in done if c.error is None or c.error[0] != CANCELLED]
+        step._again = Again(kept, step.events, strict=False)
         step.calls = ()
         step.reads, step.writes, step.events = [], [], ()
         step._labels = None
