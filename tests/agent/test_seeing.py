@@ -77,14 +77,17 @@ async def test_the_story_of_a_broken_run_ends_with_its_error() -> None:
         await agent.run("Go.")
     assert caught.value.footprint is not None
     last = caught.value.footprint.narrative().splitlines()[-1]
-    assert last == "call_model#1 failed with Overloaded: 'busy'"
+    assert last == "call_model#1 failed with Overloaded: busy"
 
 
 async def test_the_story_tells_of_limits_memories_conversations_and_people() -> None:
     me = MemoryIdentity("acme", "alice", "t-1")
     memory = [Memory("customer", scope="principal", store=InMemoryStore())]
-    agent = support("Hello.", call("weather", city="Rome"), "Enough.", memory=memory, state=InMemoryState())
+    agent = support(
+        "Hey.", "Hello.", call("weather", city="Rome"), "Enough.", memory=memory, state=InMemoryState()
+    )
     agent = agent.replace(max_iterations=1)
+    await agent.run("Hello?", identity=MemoryIdentity("acme", "alice", "t-0"))
     await agent.run("Hi.", identity=me)
     story = (await agent.run("The weather?", identity=me)).footprint.narrative()
     assert "The conversation so far has 2 messages." in story

@@ -60,6 +60,8 @@ def _recalled(footprint: Footprint, step: StepRecord) -> list[str]:
 
 def _model(footprint: Footprint, step: StepRecord) -> list[str]:
     reply = _written(step, "reply")
+    if reply is WITHHELD:
+        return ["The model's reply was withheld."]
     if not isinstance(reply, LLMResponse):
         return []
     took = _took(step)
@@ -84,7 +86,9 @@ def _tool(footprint: Footprint, step: StepRecord) -> list[str]:
             by = f" by {record.by}" if record.by else ""
             lines.append(f"{asked}. Answered{by}: {short(record.answer)}.")
     for version in step.writes:
-        if version.key == "history":
+        if version.key == "history" and version.value is WITHHELD:
+            lines.append("  The result of a tool was withheld.")
+        elif version.key == "history":
             for message in version.value[version.grown_from() :]:
                 verb = "refused or failed" if message.is_error else "returned"
                 # The call's own time: the step's holds the time a person took to answer.

@@ -290,9 +290,9 @@ class Effects(StepRecord):
         `within` is `name:key` of the call during which it is told: when the record answers for that
         call, the event is taken over with it.
         """
+        run = self.run
         record = EventRecord(name, data, time.time(), self._labels, within)
         self.events = [*self.events, record]
-        run = self.run
         if run.tell is not None:
             run.tell("emit", self, record)
 

@@ -72,7 +72,7 @@ async def test_a_model_that_fails_in_any_iteration_is_asked_again_and_nothing_el
     desk.fails = {turn: Overloaded("busy")}
     agent = desk.agent()
     error = await failing(agent.run("Go"), Overloaded)
-    assert f"call_model#{turn} failed with Overloaded: 'busy'" in error.footprint.narrative()
+    assert f"call_model#{turn} failed with Overloaded: busy" in error.footprint.narrative()
     assert error.footprint.status == "failed"
     assert error.checkpoint.asks == []
     result = await go_on(agent, error.checkpoint)
@@ -161,37 +161,6 @@ async def test_a_resumed_run_that_breaks_off_goes_on_without_asking_or_paying_ag
     for request in provider.requests:
         assert_whole(request.messages)
     assert result.footprint.narrative().count("Answered by bob") == 2
-
-
-async def test_a_sibling_that_waits_for_a_person_still_waits_after_the_run_broke_off() -> None:
-    broken = [True]
-    done: list[str] = []
-
-    def decide(given: Any) -> bool:
-        if broken[0]:
-            raise RuntimeError("the policy server is down")
-        return False
-
-    @tool(approval=decide)
-    async def odd() -> str:
-        done.append("odd")
-        return "odd"
-
-    @tool(approval=True)
-    async def guarded() -> str:
-        done.append("guarded")
-        return "guarded"
-
-    agent: Agent[Any, Any] = Agent(
-        MockProvider(replies=[[call("guarded"), call("odd")], "done"]), tools=[odd, guarded]
-    )
-    error = await failing(agent.run("Go"), StepFailed)
-    assert "the policy server is down" in str(error)
-    assert [ask.tool for ask in error.checkpoint.asks] == ["guarded"]
-    broken[0] = False
-    result = await go_on(agent, error.checkpoint, True)
-    assert (output_of(result), sorted(done)) == ("done", ["guarded", "odd"])
-    assert_whole(result.messages)
 
 
 # ── a user's own code ───────────────────────────────────────────────────────────────────────────
