@@ -158,8 +158,8 @@ def decode(kind: Any, data: Any) -> Any:
 
 
 def dumps(data: Any) -> str:
-    """JSON data as compact text that has a UTF-8 form: lone surrogates become U+FFFD."""
-    return _mend(json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
+    """JSON data as compact text."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def mended(data: Any) -> Any:

@@ -11,7 +11,9 @@ import pytest
 from agentfootprint import Agent, Checkpoint, ask_human, tool
 from agentfootprint.errors import (
     AgentFootprintError,
+    AnswerRequired,
     CheckpointUsed,
+    FlowInvalid,
     Overloaded,
     RateLimited,
     StepFailed,
@@ -22,7 +24,7 @@ from agentfootprint.messages import LLMRequest
 from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState
 
-from .support import ALICE, assert_whole, call, go_on, must_pause, output_of, plain
+from .support import ALICE, assert_whole, call, go_on, must_pause, output_of, plain, results_of
 
 
 class Desk:
@@ -164,18 +166,16 @@ async def test_a_resumed_run_that_breaks_off_goes_on_without_asking_or_paying_ag
 
 
 async def test_a_sibling_that_waits_for_a_person_still_waits_after_the_run_broke_off() -> None:
-    broken = [True]
     done: list[str] = []
 
-    def decide(given: Any) -> bool:
-        if broken[0]:
-            raise RuntimeError("the policy server is down")
-        return False
-
-    @tool(approval=decide)
-    async def odd() -> str:
-        done.append("odd")
-        return "odd"
+    @tool
+    async def greedy() -> str:
+        try:
+            answer = await ask_human("Sure?")
+        except BaseException:
+            return "swallowed"
+        done.append("greedy")
+        return str(answer)
 
     @tool(approval=True)
     async def guarded() -> str:
@@ -183,14 +183,17 @@ async def test_a_sibling_that_waits_for_a_person_still_waits_after_the_run_broke
         return "guarded"
 
     agent: Agent[Any, Any] = Agent(
-        MockProvider(replies=[[call("guarded"), call("odd")], "done"]), tools=[odd, guarded]
+        MockProvider(replies=[[call("guarded"), call("greedy")], "done"]), tools=[greedy, guarded]
     )
-    error = await failing(agent.run("Go"), StepFailed)
-    assert "the policy server is down" in str(error)
-    assert [ask.tool for ask in error.checkpoint.asks] == ["guarded"]
-    broken[0] = False
-    result = await go_on(agent, error.checkpoint, True)
-    assert (output_of(result), sorted(done)) == ("done", ["guarded", "odd"])
+    error = await failing(agent.run("Go"), FlowInvalid)
+    asks = {ask.tool: ask.id for ask in error.checkpoint.asks}
+    assert set(asks) == {"guarded", "greedy"}
+    with pytest.raises(AnswerRequired):
+        await go_on(agent, error.checkpoint)
+    answers = {asks["guarded"]: True, asks["greedy"]: "sure"}
+    result = await go_on(agent, error.checkpoint, answers=answers)
+    assert (output_of(result), sorted(done)) == ("done", ["greedy", "guarded"])
+    assert results_of(result.messages) == {"guarded": "guarded", "greedy": "sure"}
     assert_whole(result.messages)
 
 
