@@ -74,7 +74,7 @@ async def test_a_model_that_fails_in_any_iteration_is_asked_again_and_nothing_el
     desk.fails = {turn: Overloaded("busy")}
     agent = desk.agent()
     error = await failing(agent.run("Go"), Overloaded)
-    assert f"call_model#{turn} failed with Overloaded: 'busy'" in error.footprint.narrative()
+    assert f"call_model#{turn} failed with Overloaded" in error.footprint.narrative()
     assert error.footprint.status == "failed"
     assert error.checkpoint.asks == []
     result = await go_on(agent, error.checkpoint)
