@@ -1,6 +1,6 @@
 """Measures this project beside its fastest peer and prints the targets with what was measured.
 
-python benchmarks/run.py                                  five repetitions, about seven minutes
+python benchmarks/run.py                                  five repetitions, about six minutes
 python benchmarks/run.py --only hello,tools10 --reps 9    a part of it, for longer
 python benchmarks/run.py --quick                          shows that everything runs; figures mean nothing
 python benchmarks/run.py --out results.jsonl              keeps every measurement

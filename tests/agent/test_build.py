@@ -6,13 +6,13 @@ import math
 from typing import Any
 
 import pytest
-from tests.agent.support import Events, call, completed, mock_of, scripted
 
 from agentfootprint import Agent, MemoryIdentity, tool
 from agentfootprint.errors import ConfigurationError, IdentityRequired, InputInvalid
 from agentfootprint.memory import InMemoryStore, Memory
 from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState, SQLiteState
+from tests.agent.support import Events, call, completed, mock_of, scripted
 
 
 @tool

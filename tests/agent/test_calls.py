@@ -7,13 +7,13 @@ import time
 from typing import Any
 
 import pytest
-from tests.agent.support import Events, asks_for, call, completed, mock_of, results, scripted, whole
 
 from agentfootprint import Agent, ToolContext, tool
 from agentfootprint.errors import ToolError
 from agentfootprint.events import ToolEnded
 from agentfootprint.messages import LLMResponse, Message, Text, ToolCall
 from agentfootprint.providers import MockProvider
+from tests.agent.support import Events, asks_for, call, completed, mock_of, results, scripted, whole
 
 
 @tool

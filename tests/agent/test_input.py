@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agent.support import Events, completed, mock_of, scripted, whole
 
 from agentfootprint import Agent, MemoryIdentity
 from agentfootprint.agent.history import heal
@@ -15,6 +14,7 @@ from agentfootprint.errors import InputInvalid
 from agentfootprint.events import HistoryHealed
 from agentfootprint.messages import Image, Message, Reasoning, Text, ToolCall
 from agentfootprint.providers import MockProvider
+from tests.agent.support import Events, completed, mock_of, scripted, whole
 
 
 @pytest.mark.parametrize(

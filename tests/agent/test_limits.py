@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.agent.support import Events, Model, call, mock_of, results, scripted, whole
 
 from agentfootprint import Agent, MemoryIdentity, Stopped, StopReason, tool
 from agentfootprint.events import LimitReached, RouteDecided, RunEnded
 from agentfootprint.messages import LLMRequest, LLMResponse, Usage
 from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState
+from tests.agent.support import Events, Model, call, mock_of, results, scripted, whole
 
 
 @tool

@@ -7,11 +7,11 @@ import threading
 from typing import Any
 
 import pytest
-from tests.agent.support import Model, call, completed, mock_of, result_of, scripted, whole
 
 from agentfootprint import Agent, tool
 from agentfootprint.messages import LLMRequest, LLMResponse, Message, Text, Usage
 from agentfootprint.providers import MockProvider
+from tests.agent.support import Model, call, completed, mock_of, result_of, scripted, whole
 
 
 @tool

@@ -112,9 +112,10 @@ def test_a_ratio_is_to_the_fastest_peer_and_never_to_the_floor() -> None:
     assert row(rows, HELLO) == ["50 µs", "100 µs (fast)", "0.50", "yes"]
 
 
-def test_a_missed_target_says_no() -> None:
+def test_a_missed_target_says_no_and_is_summed_up() -> None:
     rows = [timing("we", "ours", 90e-6), timing("other", "peer", 100e-6)]
     assert row(rows, HELLO)[2:] == ["0.90", "**no**"]
+    assert "Missed: one turn, no tool." in report(rows)
 
 
 def test_a_verdict_within_the_spread_says_so() -> None:

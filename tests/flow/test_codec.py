@@ -61,7 +61,7 @@ class Holder:
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        (str, "é\ud83d\ude00"),
+        (str, "é😀"),
         (int, 2**70),
         (float, 0.1),
         (bool, True),
@@ -151,7 +151,7 @@ _json = st.recursive(
 )
 
 
-@settings(SETTINGS, max_examples=200)
+@settings(SETTINGS, max_examples=80)
 @given(_json)
 def test_all_of_json_survives_and_equal_values_have_equal_texts(value: Any) -> None:
     again = json.loads(dumps(encode(value)))

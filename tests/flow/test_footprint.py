@@ -514,7 +514,7 @@ def _changed(data: Any, path: tuple[Any, ...], value: Any, how: str) -> None:
         data[path[-1]] = copy.deepcopy(value)
 
 
-@settings(SETTINGS, max_examples=300)
+@settings(SETTINGS, max_examples=150)
 @given(data=st.data())
 async def test_garbage_in_a_record_is_refused_or_harmless(data: st.DataObject) -> None:
     rows = [json.loads(line) for line in await everything()]
@@ -550,7 +550,7 @@ async def test_absurdly_deep_lines_are_refused(where: str) -> None:
     assert len(str(caught.value)) < 200
 
 
-@settings(SETTINGS, max_examples=100)
+@settings(SETTINGS, max_examples=60)
 @given(data=st.data())
 async def test_a_record_torn_or_scribbled_on_anywhere_is_refused_or_harmless(data: st.DataObject) -> None:
     lines = await everything()

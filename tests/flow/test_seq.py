@@ -63,7 +63,7 @@ def test_equality_is_by_items_and_only_among_its_kind() -> None:
     assert Seq([1]) != [1]
 
 
-@settings(SETTINGS, max_examples=200)
+@settings(SETTINGS, max_examples=60)
 @given(st.data())
 def test_any_family_of_versions_behaves_like_copied_lists_digests_included(data: st.DataObject) -> None:
     family: list[tuple[Seq[int], list[int]]] = [(Seq(), [])]

@@ -21,7 +21,6 @@ from ..errors import (
     ConfigurationError,
     DeadlineExceeded,
     ReplayRefused,
-    StreamTruncated,
 )
 from ..events import (
     ContextPrepared,
@@ -32,21 +31,17 @@ from ..events import (
     MemoryFailed,
     MemoryRecalled,
     MemoryWritten,
-    ModelEnded,
-    ModelFailed,
-    ModelStarted,
-    ReasoningDelta,
     RouteDecided,
-    TextDelta,
-    ToolCallDrafted,
     ToolEnded,
     ToolStarted,
 )
 from ..flow import Decision, Flow, Seq, Step, decide, ge, nonempty, rule
 from ..flow.rules import Rule, check
 from ..messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
+from ..tools.arguments import fresh
 from ..tools.base import RunContext
-from .history import close_calls, heal, unique_calls
+from .history import close_calls, heal
+from .model_call import ModelCall
 from .session import Session
 from .telling import explain, narrate
 
@@ -59,10 +54,12 @@ __all__ = ["AgentState", "Limits", "RunInput", "agent_flow", "limit_rules"]
 
 @dataclass(frozen=True, slots=True)
 class RunInput:
-    """What a run is asked: the new messages, and the conversation they continue."""
+    """What a run is asked: the new messages, the messages they continue, and whether the turn joins
+    the identity's conversation."""
 
     messages: tuple[Message, ...]
     history: tuple[Message, ...] = ()
+    joins: bool = False
 
     @property
     def text(self) -> str:
@@ -211,7 +208,7 @@ async def call_model(c: C) -> None:
         settings.max_tokens,
         settings.temperature,
     )
-    reply: LLMResponse = await c.call("model", _Ask(c, own), request, returns=LLMResponse)
+    reply: LLMResponse = await c.call("model", ModelCall(c, own), request, returns=LLMResponse)
     calls = reply.tool_calls
     c.forget_labels()
     c["reply"] = reply
@@ -235,7 +232,8 @@ def route(c: C) -> Decision:
 async def call_tools(c: C, call: ToolCall) -> None:
     """A tool the model asked for."""
     own = session(c)
-    own.tell(ToolStarted, c, call.name, call.id, call.arguments)
+    if own.wants(ToolStarted):
+        own.tell(ToolStarted, c, call.name, call.id, fresh(call.arguments))
     begun = time.monotonic()
     done = await own.dispatcher.dispatch(c, call)
     c.append("history", done.message)
@@ -282,11 +280,10 @@ async def remember(c: C) -> None:
     own = session(c)
     given: RunInput = c["input"]
     history: Seq[Message] = c["history"]
-    turn = own.turn
-    if turn is not None:
+    if given.joins:
         new = history[len(heal(given.history).messages) :]
         try:
-            number = await c.call("conversation", turn.save, new)
+            number = await c.call("conversation", functools.partial(_save, own), new)
             own.tell(ConversationSaved, c, number)
         except DeadlineExceeded:
             raise  # Whoever started the run saves the turn: that is not under its deadline.
@@ -306,96 +303,6 @@ async def remember(c: C) -> None:
 # ── effects ─────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Ask:
-    """The model call: streamed when somebody reads along, plain otherwise."""
-
-    __slots__ = ("_own", "_step")
-
-    def __init__(self, step: C, own: Session) -> None:
-        self._step = step
-        self._own = own
-
-    async def __call__(self, request: LLMRequest) -> LLMResponse:
-        step, own = self._step, self._own
-        provider = own.settings.provider
-        own.tell(
-            ModelStarted,
-            step,
-            provider.name,
-            provider.model,
-            len(request.messages),
-            len(request.tools),
-            own.streaming,
-        )
-        begun = time.monotonic()
-        first: float | None = None
-        chunks = 0
-        try:
-            if own.streaming:
-                reply, chunks, first = await self._streamed(request, begun)
-            else:
-                reply = await provider.complete(request)
-            reply = unique_calls(reply)
-        except Exception as error:
-            code = error.code if isinstance(error, AgentFootprintError) else type(error).__name__
-            own.tell(ModelFailed, step, provider.name, provider.model, code, str(error))
-            raise
-        if own.wants(ModelEnded):
-            own.tell(
-                ModelEnded,
-                step,
-                provider.name,
-                reply.model or provider.model,
-                reply.usage,
-                reply.stop_reason,
-                len(reply.tool_calls),
-                chunks,
-                first,
-                time.monotonic() - begun,
-            )
-        return reply
-
-    async def _streamed(self, request: LLMRequest, begun: float) -> tuple[LLMResponse, int, float | None]:
-        step, own = self._step, self._own
-        reply: LLMResponse | None = None
-        first: float | None = None
-        chunks = 0
-        text = own.teller(TextDelta, step)
-        reasoning = own.teller(ReasoningDelta, step)
-        drafted = own.teller(ToolCallDrafted, step)
-        buffer = own.buffer
-        stream = own.settings.provider.stream(request)
-        try:
-            async for chunk in stream:
-                if chunk.response is not None:
-                    reply = chunk.response
-                    if not chunk.text:
-                        continue
-                if first is None:
-                    first = time.monotonic() - begun
-                chunks += 1
-                if chunk.text and text is not None:
-                    text(chunk.text)
-                if chunk.reasoning and reasoning is not None:
-                    reasoning(chunk.reasoning)
-                if (draft := chunk.tool_call_delta) is not None and drafted is not None:
-                    drafted(draft.index, draft.id, draft.name, draft.arguments)
-                if buffer is not None and buffer.full:
-                    await buffer.room()
-        finally:
-            # A generator left half-way is closed here, in the task that ran it.
-            close = getattr(stream, "aclose", None)
-            if close is not None:
-                await close()
-        if reply is None:
-            raise StreamTruncated(
-                f"{own.settings.provider.name}: the stream ended without its final chunk; "
-                "what arrived is not a whole answer",
-                provider=own.settings.provider.name,
-            )
-        return reply, chunks, first
-
-
 async def _recall(
     memory: Memory, identity: MemoryIdentity | None, beside: bool, query: str
 ) -> tuple[Message, ...]:
@@ -406,6 +313,12 @@ async def _recall(
 async def _remember(memory: Memory, own: Session, exchange: Sequence[Message]) -> None:
     assert own.identity is not None
     await memory.remember(own.identity, own.run_id, exchange)
+
+
+async def _save(own: Session, new: Sequence[Message]) -> int:
+    if own.turn is None:
+        raise ReplayRefused("a fork does not join the conversation of the run it was made from")
+    return await own.turn.save(new)
 
 
 async def _call_system(make: Callable[..., Any], own: Session) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import CheckpointTampered, CheckpointVersion, IdentityInvalid
 from ..flow import Ask
-from ..flow.codec import decode, dumps, encode, mended
+from ..flow.codec import decode, encode, portable
 from ..identity import MemoryIdentity
 from ..messages import Usage
 
@@ -88,7 +88,7 @@ class Checkpoint:
             "created": self.created,
             "expires": self.expires,
             "tools": dict(self.tools),
-            "asks": mended(encode(self.asks)),
+            "asks": encode(self.asks),
             "usage": encode(self.usage),
             "texts": self.texts,
             "run": self.packed,
@@ -99,7 +99,7 @@ class Checkpoint:
         body = self._body()
         if self.signature is not None:
             body["signature"] = self.signature
-        return dumps(body)
+        return portable(body)
 
     @staticmethod
     def from_json(text: str | bytes) -> Checkpoint:
@@ -182,12 +182,12 @@ def pack(run: Mapping[str, Any]) -> tuple[str, list[str]]:
     replaced = _replaced(run, {text: f"{_MARK}{place}" for place, text in enumerate(texts)})
     whole, bare = _zipped(replaced, texts), _zipped(replaced, [])
     # What does not compress (random text, encoded bytes) would only grow.
-    apart = len(bare) + len(dumps(texts).encode()) < len(whole)
+    apart = len(bare) + len(portable(texts).encode()) < len(whole)
     return (bare, texts) if apart else (whole, [])
 
 
 def _zipped(run: Any, texts: list[str]) -> str:
-    data = dumps({"texts": texts, "run": run}).encode()
+    data = portable({"texts": texts, "run": run}).encode()
     return base64.b64encode(zlib.compress(data, 6)).decode("ascii")
 
 

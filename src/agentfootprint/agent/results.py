@@ -6,12 +6,15 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Generic, Literal, TypeAlias, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from ..flow import Ask, Footprint, Run
 from ..messages import Message, Usage
 from .checkpoint import Checkpoint
 from .history import settled
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 __all__ = ["Completed", "Paused", "Result", "StopReason", "Stopped", "is_paused"]
 
@@ -99,6 +102,6 @@ class Stopped(_Ended, Generic[Output]):
 Result: TypeAlias = "Completed[Output] | Paused | Stopped[Output]"
 
 
-def is_paused(result: Any) -> TypeGuard[Paused]:
-    """Whether a run waits for a person; narrows the type."""
+def is_paused(result: Any) -> TypeIs[Paused]:
+    """Whether a run waits for a person; narrows the type, both ways."""
     return isinstance(result, Paused)

@@ -28,7 +28,7 @@ def narrate(footprint: Footprint) -> str:
     for step in footprint.steps:
         lines += _STORIES.get(step.node, _nothing)(footprint, step)
         if step.status == "failed" and step.error is not None and not _holds_others(step):
-            lines.append(f"{step.id} failed with {step.error[0]}: {short(step.error[1], _WIDTH)}")
+            lines.append(f"{step.id} failed with {step.error[0]}: {_plain(step.error[1])}")
         elif step.status == "cancelled":
             lines.append(f"{step.id} was cancelled.")
     return str(scrub("\n".join(lines), known_secrets(footprint.steps)))
@@ -60,6 +60,8 @@ def _recalled(footprint: Footprint, step: StepRecord) -> list[str]:
 
 def _model(footprint: Footprint, step: StepRecord) -> list[str]:
     reply = _written(step, "reply")
+    if reply is WITHHELD:
+        return ["The model's reply was withheld."]
     if not isinstance(reply, LLMResponse):
         return []
     took = _took(step)
@@ -84,7 +86,9 @@ def _tool(footprint: Footprint, step: StepRecord) -> list[str]:
             by = f" by {record.by}" if record.by else ""
             lines.append(f"{asked}. Answered{by}: {short(record.answer)}.")
     for version in step.writes:
-        if version.key == "history":
+        if version.key == "history" and version.value is WITHHELD:
+            lines.append("  The result of a tool was withheld.")
+        elif version.key == "history":
             for message in version.value[version.grown_from() :]:
                 verb = "refused or failed" if message.is_error else "returned"
                 # The call's own time: the step's holds the time a person took to answer.
@@ -149,8 +153,12 @@ def _arguments(arguments: Any) -> str:
 
 
 def _quote(text: str) -> str:
+    return f"“{_plain(text)}”"
+
+
+def _plain(text: str) -> str:
     text = " ".join(text.split())
-    return "“" + (text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…") + "”"
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
 # ── the reasons ─────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ReplayDiverged, ResumeDiverged
 from .codec import digest
-from .journal import UNANSWERED, Ask, AskRecord, Call
+from .journal import UNANSWERED, Ask, AskRecord, Call, EventRecord
 
 __all__ = ["WITHHELD", "Again", "Pause", "Stored", "Withheld", "pause_in"]
 
@@ -45,15 +45,24 @@ WITHHELD = Withheld()
 
 
 class Again:
-    """What a step that is entered again already did: its calls by name and key, and its questions.
+    """What a step that is entered again already did: its calls by name and key, with the `events` told
+    during them, and its questions.
 
     `answered` are questions of the same step in another run, whose answers hold if it asks the same.
     """
 
-    __slots__ = ("answered", "asked", "calls", "diverged", "inner", "strict")
+    __slots__ = ("answered", "asked", "calls", "diverged", "events", "inner", "strict")
 
-    def __init__(self, calls: list[Call], *, strict: bool, answered: Sequence[AskRecord] = ()) -> None:
+    def __init__(
+        self,
+        calls: list[Call],
+        events: Sequence[EventRecord] = (),
+        *,
+        strict: bool,
+        answered: Sequence[AskRecord] = (),
+    ) -> None:
         self.strict = strict
+        self.events = events
         self.answered = answered
         self.asked = 0
         self.diverged: ResumeDiverged | ReplayDiverged | None = None

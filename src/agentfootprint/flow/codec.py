@@ -23,7 +23,7 @@ from uuid import UUID
 from ..errors import JournalInvalid, UnsupportedValue
 from .seq import Seq
 
-__all__ = ["canonical", "decode", "digest", "dumps", "encode", "mended"]
+__all__ = ["canonical", "decode", "digest", "dumps", "encode", "has_utf8", "mended", "portable"]
 
 _SCALARS = frozenset({str, bool, int, type(None)})
 
@@ -147,8 +147,9 @@ def decode(kind: Any, data: Any) -> Any:
     try:
         return _adapter(kind).validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        if (better := mended(data)) is not data:
-            return decode(kind, better)
+        text = dumps(data)
+        if (better := mended(text)) is not text:
+            return decode(kind, json.loads(better))
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the value"
         name = getattr(kind, "__name__", str(kind))
@@ -162,21 +163,27 @@ def dumps(data: Any) -> str:
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def mended(data: Any) -> Any:
-    """JSON data with U+FFFD in place of lone surrogates; the same object when it has none."""
-    text = json.dumps(data, ensure_ascii=False)
-    return data if (better := _mend(text)) is text else json.loads(better)
+def portable(data: Any) -> str:
+    """JSON data as compact text that has a UTF-8 form: halves of characters are written as escapes."""
+    text = dumps(data)
+    return text if has_utf8(text) else json.dumps(data, separators=(",", ":"), allow_nan=False)
 
 
-def _mend(text: str) -> str:
+def has_utf8(text: str) -> bool:
+    """Whether the text has a UTF-8 form: it holds no half of a character (a lone surrogate)."""
     if text.isascii():
-        return text
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
-        # Through UTF-16, so that two halves of one character become that character.
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+        return False
+    return True
+
+
+def mended(text: str) -> str:
+    """The text with halves of characters brought together, or replaced by U+FFFD."""
+    # Through UTF-16, so that two halves of one character become that character.
+    return text if has_utf8(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def canonical(value: Any) -> str:
@@ -206,7 +213,7 @@ def digest(value: Any) -> str:
     """
     if type(value) is Seq:
         return _seq_digest(value).hex()
-    return hashlib.sha256(_mend(canonical(value)).encode()).hexdigest()[:32]
+    return hashlib.sha256(mended(canonical(value)).encode()).hexdigest()[:32]
 
 
 def _seq_digest(seq: Seq[Any]) -> bytes:
@@ -214,6 +221,6 @@ def _seq_digest(seq: Seq[Any]) -> bytes:
     known = seq.prefix_digests()
     last = known[min(len(known), size) - 1] if known and size else b""
     for index in range(len(known), size):
-        last = hashlib.sha256(last + _mend(canonical(seq[index])).encode()).digest()[:16]
+        last = hashlib.sha256(last + mended(canonical(seq[index])).encode()).digest()[:16]
         known.append(last)
     return last or b"\x00" * 16

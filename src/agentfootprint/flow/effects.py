@@ -184,6 +184,8 @@ class Effects(StepRecord):
         self._add_call(record)
         for inner in reversed(self._again.inner.get(f"{name}:{key}", ())):
             self._add_call(inner)
+        if self._again.events:
+            self.events = (*self.events, *(e for e in self._again.events if e.within == f"{name}:{key}"))
         return record
 
     def _answer(self, record: Call, returns: Any, raises: tuple[type[Exception], ...]) -> Any:
@@ -282,11 +284,15 @@ class Effects(StepRecord):
 
     # ── telling ─────────────────────────────────────────────────────────────────────────────────
 
-    def emit(self, name: str, data: Any = None) -> None:
-        """An event for whoever watches, kept in the journal. `data` is JSON."""
-        record = EventRecord(name, data, time.time(), self._labels)
-        self.events = [*self.events, record]
+    def emit(self, name: str, data: Any = None, *, within: str | None = None) -> None:
+        """An event for whoever watches, kept in the journal. `data` is JSON.
+
+        `within` is `name:key` of the call during which it is told: when the record answers for that
+        call, the event is taken over with it.
+        """
         run = self.run
+        record = EventRecord(name, data, time.time(), self._labels, within)
+        self.events = [*self.events, record]
         if run.tell is not None:
             run.tell("emit", self, record)
 

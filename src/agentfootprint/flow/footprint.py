@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputInvalid, JournalInvalid, ReplayRefused
-from .codec import dumps
+from .codec import portable
 from .journal import StepRecord, Version, version_id
 from .reading import load_rows
 from .rows import opener_id, step_rows
@@ -55,7 +55,7 @@ class Footprint:
         self.status = status
         self.redacted = redacted
         self.truncated = truncated
-        self._flow = code
+        self.code = code
         self._index: dict[str, StepRecord] | None = None
 
     # ── finding ─────────────────────────────────────────────────────────────────────────────────
@@ -159,16 +159,16 @@ class Footprint:
         """What a value rests on, in plain sentences, nearest first."""
         from .telling import tell_slice
 
-        if self._flow is not None and self._flow.explainer is not None:
-            return self._flow.explainer(self, self.version(key, at=at), index, limit)
+        if self.code is not None and self.code.explainer is not None:
+            return self.code.explainer(self, self.version(key, at=at), index, limit)
         return tell_slice(self, self.slice(key, index, at=at, limit=limit))
 
     def narrative(self) -> str:
         """What happened, step by step, in plain sentences."""
         from .telling import tell_run
 
-        if self._flow is not None and self._flow.narrator is not None:
-            return self._flow.narrator(self)
+        if self.code is not None and self.code.narrator is not None:
+            return self.code.narrator(self)
         return tell_run(self)
 
     def to_mermaid(self) -> str:
@@ -199,14 +199,8 @@ class Footprint:
 
         return await fork(self._code(flow), self, at=at, set=set, deps=deps, effects=effects)
 
-    def typed(self, flow: Flow[Any]) -> Footprint:
-        """This record with the values in the types that the flow declares; itself when it has them."""
-        if self._flow is not None:
-            return self
-        return Footprint.from_lines(map(dumps, self.rows(redact=False)), flow)
-
     def _code(self, flow: Flow[Any] | None) -> Flow[Any]:
-        found = flow if flow is not None else self._flow
+        found = flow if flow is not None else self.code
         if found is None:
             raise ReplayRefused("a footprint from a file does not hold the code: pass the flow")
         return found
@@ -216,7 +210,7 @@ class Footprint:
     def to_jsonl(self, *, redact: bool = True) -> str:
         """The record as JSON Lines: a header, a row per step, an end. Secrets are left out unless
         `redact=False`; only an unredacted record can be replayed."""
-        return "".join(dumps(row) + "\n" for row in self.rows(redact=redact))
+        return "".join(portable(row) + "\n" for row in self.rows(redact=redact))
 
     def rows(self, *, redact: bool = True) -> Iterable[dict[str, Any]]:
         rows = step_rows(self.steps, redact=redact)
@@ -237,7 +231,7 @@ class Footprint:
         # Text from outside may hold lone surrogates, which strict UTF-8 refuses.
         with open(path, "w", encoding="utf-8", errors="surrogatepass") as file:
             for row in self.rows(redact=redact):
-                file.write(dumps(row) + "\n")
+                file.write(portable(row) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], flow: Flow[Any] | None = None) -> Footprint:

@@ -231,15 +231,18 @@ def _digestible(value: Any) -> Any:
 
 
 class EventRecord:
-    """What a step said with `emit`."""
+    """What a step said with `emit`. `within` names the call during which it was said."""
 
-    __slots__ = ("at", "data", "labels", "name")
+    __slots__ = ("at", "data", "labels", "name", "within")
 
-    def __init__(self, name: str, data: Any, at: float, labels: Labels = None) -> None:
+    def __init__(
+        self, name: str, data: Any, at: float, labels: Labels = None, within: str | None = None
+    ) -> None:
         self.name = name
         self.data = data
         self.at = at
         self.labels = labels
+        self.within = within
 
 
 @dataclass(frozen=True, slots=True)

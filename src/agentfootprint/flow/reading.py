@@ -233,7 +233,8 @@ class _Reader:
     def _event(row: Mapping[str, Any]) -> EventRecord:
         data = WITHHELD if row.get("redacted") else row["data"]
         at = float(_is(_NUMBER, row.get("at", 0.0)))
-        return EventRecord(_is(str, row["name"]), data, at, _labels(row))
+        within = _is(str, row["within"]) if "within" in row else None
+        return EventRecord(_is(str, row["name"]), data, at, _labels(row), within)
 
     def _decision(self, row: Mapping[str, Any]) -> Decision:
         choice = row["choice"]

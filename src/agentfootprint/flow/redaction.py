@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, get_origin, get_type_hints
 
 from .again import WITHHELD
 from .codec import encode
 from .journal import Label, StepRecord, Version
+from .seq import Seq
 
 __all__ = ["REDACTED", "known_secrets", "scrub", "secret", "secrets_in"]
 
@@ -33,23 +36,40 @@ def secrets_in(versions: Iterable[Version]) -> tuple[str, ...]:
         if version.labels is not None and secret(version.labels) and version.value is not WITHHELD:
             # Of a growing list, the items before are those of the version it grew from.
             grown = version.verb == "append"
-            _texts(encode(version.value[version.grown_from() :] if grown else version.value), found)
+            _texts(version.value[version.grown_from() :] if grown else version.value, found)
     return tuple(sorted((text for text in found if len(text) >= SHORTEST), key=len, reverse=True))
 
 
-def _texts(data: Any, found: set[str]) -> None:
-    if isinstance(data, str):
-        found.add(data)
-    elif isinstance(data, dict):
-        for item in data.values():
+def _texts(value: Any, found: set[str]) -> None:
+    if isinstance(value, str):
+        found.add(value)
+    elif isinstance(value, Mapping):
+        for item in value.values():
             _texts(item, found)
-    elif isinstance(data, list):
-        for item in data:
+    elif isinstance(value, (list, tuple, Seq)):
+        for item in value:
             _texts(item, found)
-    elif isinstance(data, (int, float)) and not isinstance(data, bool):
-        text = str(data)
+    elif isinstance(value, (int, float)):
+        text = "" if isinstance(value, bool) else str(value)
         if len(text) >= SHORTEST_NUMBER:
             found.add(text)
+    elif dataclasses.is_dataclass(value):
+        kind: Any = type(value)
+        for name in _free_fields(kind):
+            _texts(getattr(value, name), found)
+    elif value is not None:
+        _texts(encode(value), found)
+
+
+@functools.cache
+def _free_fields(kind: type) -> tuple[str, ...]:
+    """The fields of a dataclass but those that hold one of a few fixed words: such words are no
+    secret, and stand everywhere."""
+    try:
+        hints = get_type_hints(kind)
+    except (NameError, TypeError):
+        hints = {}  # Names that only a type checker can find.
+    return tuple(f.name for f in dataclasses.fields(kind) if get_origin(hints.get(f.name)) is not Literal)
 
 
 def scrub(data: Any, secrets: Sequence[str]) -> Any:

@@ -120,10 +120,10 @@ def prepare(run: Run, frame: Frame, step: Step[Any]) -> bool:
     calls = [call for call in recorded.calls if call.end is not None]
     if run.patched:
         # Whoever said yes to another question did not say yes to this one.
-        step._again = Again(calls, strict=True, answered=recorded.asks)
+        step._again = Again(calls, recorded.events, strict=True, answered=recorded.asks)
     else:
         # The questions stand as they were: a call that the record answers does not ask again.
-        step._again = Again(calls, strict=True)
+        step._again = Again(calls, recorded.events, strict=True)
         step.asks = [AskRecord(r.ask, r.kind, r.answer, r.by, r.labels) for r in recorded.asks]
     return True
 

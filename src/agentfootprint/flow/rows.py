@@ -225,6 +225,8 @@ class _Writer:
             row["data"] = self._free(encode(event.data))
         if self._timed:
             row["at"] = _time(event.at)
+        if event.within is not None:
+            row["within"] = event.within
         return row
 
     def _ask(self, record: AskRecord) -> dict[str, Any]:

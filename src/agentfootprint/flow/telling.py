@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .again import WITHHELD
 from .codec import encode
-from .journal import UNANSWERED, Decision, StepRecord, Version
+from .journal import UNANSWERED, AskRecord, Decision, StepRecord, Version
 from .redaction import REDACTED, known_secrets, scrub, secret
 from .slices import Slice
 
@@ -92,9 +92,7 @@ def _tell_step(footprint: Footprint, step: StepRecord) -> str:
     for call in step.calls:
         outcome = f"failed with {call.error[0]}: {call.error[1]}" if call.error else "answered"
         parts.append(f"called {call.name}, which {outcome}")
-    for record in step.asks:
-        given = "waits" if record.answer is UNANSWERED else f"was answered {short(record.answer)}"
-        parts.append(f"asked {record.ask.question!r}, which {given}")
+    parts += [_tell_ask(record) for record in step.asks]
     if step.decision is not None:
         parts.append(tell_decision(step.decision))
     own = [version for version in step.writes if version.step == step.number]
@@ -104,6 +102,11 @@ def _tell_step(footprint: Footprint, step: StepRecord) -> str:
     if step.status not in ("done", "running"):
         parts.append(step.status + (f" with {step.error[0]}: {step.error[1]}" if step.error else ""))
     return "; ".join(parts) or "done"
+
+
+def _tell_ask(record: AskRecord) -> str:
+    given = "waits" if record.answer is UNANSWERED else f"was answered {short(record.answer)}"
+    return f"asked {record.ask.question!r}, which {given}"
 
 
 def tell_slice(footprint: Footprint, found: Slice) -> str:
@@ -125,6 +128,8 @@ def tell_slice(footprint: Footprint, found: Slice) -> str:
         )
         if calls := [call.name for call in step.calls]:
             rests += f"; called {', '.join(calls)}"
+        for record in step.asks:
+            rests += f"; {_tell_ask(record)}"
         lines.append(f"- {version.key} = {_shown(version)} ({footprint.id_of(version)}): {rests}")
     for step in found.decisions:
         if step.decision is not None:

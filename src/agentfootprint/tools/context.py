@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, FlowInvalid
 from .arguments import fresh
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class ToolContext(Generic[Deps]):
 
     def emit(self, name: str, data: Any = None) -> None:
         """An event for whoever watches, kept in the footprint. `data` is JSON."""
-        self._on_loop(self._step.emit, name, data)
+        self._on_loop(partial(self._step.emit, within=f"{self.tool}:{self.call_id}"), name, data)
 
     async def call(
         self,
@@ -159,7 +160,14 @@ class ToolContext(Generic[Deps]):
         if here:
             fn(*args)
         else:
-            self._loop.call_soon_threadsafe(fn, *args)
+            self._loop.call_soon_threadsafe(_unless_over, fn, args)
+
+
+def _unless_over(fn: Callable[..., None], args: tuple[Any, ...]) -> None:
+    try:
+        fn(*args)
+    except FlowInvalid:
+        return  # The call ended, by its timeout, while its thread went on.
 
 
 def current_tool() -> ToolContext[Any]:
