@@ -47,17 +47,18 @@ def heal(messages: Sequence[Message]) -> Healed:
         calls = message.tool_calls if message.role == "assistant" else ()
         if not calls:
             continue
-        results: dict[str, Message] = {}
+        results: list[Message | None] = [None] * len(calls)
         while index < len(messages) and messages[index].role == "tool":
             result = messages[index]
             index += 1
-            wanted = any(call.id == result.call_id for call in calls)
-            if wanted and result.call_id not in results and result.parts:
-                results[str(result.call_id)] = result
+            # Of calls that share an id, which models do send, the first without a result is meant.
+            places = (n for n, call in enumerate(calls) if call.id == result.call_id and results[n] is None)
+            place = next(places, None)
+            if place is not None and result.parts:
+                results[place] = result
             else:
                 dropped += 1
-        for call in calls:
-            found = results.get(call.id)
+        for call, found in zip(calls, results, strict=True):
             if found is None:
                 added += 1
                 found = Message.tool(call.id, call.name, NOT_RUN, is_error=True)
