@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from ..errors import (
     AgentFootprintError,
     ConfigurationError,
-    DeadlineExceeded,
-    IdentityRequired,
-    InputInvalid,
     ReplayRefused,
 )
-from ..events import Event, RunEnded, RunFailed, RunPaused, RunResumed, RunStarted
-from ..flow import Flow, Footprint, Run
+from ..events import Event, RunResumed, RunStarted
+from ..flow import Footprint, Run
 from ..identity import MemoryIdentity
-from ..messages import Message, Usage
-from ..observe.dispatch import Dispatch
+from ..messages import Message
 from ..observe.enable import Enable
-from ..observe.registry import Handle, Recorders
-from ..tools.base import RunContext, Toolset
-from ..tools.tool import Tool
-from ..tools.toolset import as_tools
-from .chart import Limits, RunInput, agent_flow, limit_rules
+from ..observe.registry import Handle
+from .built import Built
+from .chart import RunInput
 from .checkpoint import Checkpoint
-from .checks import check_counts, check_memories, check_provider, check_seconds, is_toolset
-from .conversation import Conversation, Turn
-from .history import settled
 from .question import Prompt, asked_message
-from .results import Completed, Paused, Result, Stopped, StopReason
+from .results import Result
 from .resuming import Claims, answers_for, restored
-from .session import Session, Settings
+from .session import Session
 from .stream import AgentStream, Buffer
+from .walk import bounded, walk
 
 if TYPE_CHECKING:
-    from ..memory.memory import Memory
     from ..observe.base import Recorder
     from ..observe.pattern import Pattern
-    from ..providers.base import LLMProvider
-    from ..state.base import StateStore
     from .sync import SyncStream
 
 if TYPE_CHECKING:
@@ -57,13 +45,9 @@ else:
 __all__ = ["Agent"]
 
 E = typing.TypeVar("E", bound=Event)
-Ended = typing.TypeVar("Ended", bound="Completed[Any] | Stopped[Any]")
-
-CHECKPOINT_SECONDS = 7 * 24 * 3600.0
-_SAVE_SECONDS = 5.0
 
 
-class Agent(Generic[Deps, Output]):
+class Agent(Built, Generic[Deps, Output]):
     """A model, its instructions and its tools; every run leaves a footprint that explains it.
 
     The object holds no state of a run. Build it once and share it between requests and tenants.
@@ -111,90 +95,6 @@ class Agent(Generic[Deps, Output]):
         "_toolsets",
         "_volatile",
     )
-
-    def __init__(
-        self,
-        provider: LLMProvider,
-        *,
-        system: str | Callable[..., Any] | None = None,
-        tools: Iterable[Tool[..., Any] | Callable[..., Any] | Toolset] = (),
-        name: str = "agent",
-        memory: Sequence[Memory] = (),
-        state: StateStore | None = None,
-        max_iterations: int | None = 20,
-        max_tool_calls: int | None = None,
-        max_total_tokens: int | None = None,
-        timeout: float | None = None,
-        tool_timeout: float | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        recorders: Iterable[Recorder] = (),
-        allow_anonymous: bool = False,
-        checkpoint_key: bytes | str | None = None,
-        checkpoint_ttl: float | None = CHECKPOINT_SECONDS,
-        conversation_retention: float | None = None,
-    ) -> None:
-        # Kept for `replace`: what may be read only once is read here.
-        tools, memory = tuple(tools), tuple(memory)
-        self._given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
-        check_provider(provider)
-        if not name or not isinstance(name, str):
-            raise ConfigurationError("an agent needs a name: a non-empty string")
-        check_counts(
-            max_iterations=max_iterations,
-            max_tool_calls=max_tool_calls,
-            max_total_tokens=max_total_tokens,
-            max_tokens=max_tokens,
-        )
-        check_seconds(
-            timeout=timeout,
-            tool_timeout=tool_timeout,
-            checkpoint_ttl=checkpoint_ttl,
-            conversation_retention=conversation_retention,
-        )
-        self._toolsets = tuple(item for item in tools if is_toolset(item))
-        self._tools = as_tools(cast(Any, item) for item in tools if not is_toolset(item))
-        check_memories(memory, state)
-        self._state = state
-        self._volatile: StateStore | None = None
-        self._memories = memory
-        self._timeout = timeout
-        self._allow_anonymous = allow_anonymous
-        self._key = checkpoint_key.encode() if isinstance(checkpoint_key, str) else checkpoint_key
-        self._checkpoint_ttl = checkpoint_ttl
-        self._retention = conversation_retention
-        self._durable = bool(state is not None and state.durable) or any(m.store.durable for m in memory)
-        self._settings = Settings(
-            name,
-            provider,
-            system,
-            {one.id: one for one in memory},
-            limit_rules(Limits(max_iterations, max_tool_calls, max_total_tokens)),
-            max_tokens,
-            temperature,
-            tool_timeout,
-        )
-        self._flow = agent_flow(
-            recalls=bool(memory),
-            remembers=bool(memory) or state is not None,
-            dynamic_system=callable(system),
-        )
-        self._recorders = Recorders()
-        for recorder in recorders:
-            self._recorders.attach(recorder)
-
-    @property
-    def name(self) -> str:
-        return self._settings.name
-
-    @property
-    def provider(self) -> LLMProvider:
-        return self._settings.provider
-
-    @property
-    def flow(self) -> Flow[Any]:
-        """The chart that runs walk: `Footprint.load(path, agent.flow)` reads a run back in full."""
-        return self._flow
 
     # ── running ─────────────────────────────────────────────────────────────────────────────────
 
@@ -334,7 +234,7 @@ class Agent(Generic[Deps, Output]):
                     checkpoint.run_id, wait=busy_timeout, resuming=checkpoint.digest
                 )
             except BaseException:
-                await _bounded(claim.release())
+                await bounded(claim.release())
                 raise
         claim.keep_alive()
         session.tell(RunResumed, None, self.name, checkpoint.identity, by)
@@ -342,11 +242,11 @@ class Agent(Generic[Deps, Output]):
             result = await self._go(run, session)
         except AgentFootprintError as error:
             if error.checkpoint is not None:
-                await _bounded(claim.done())
+                await bounded(claim.done())
             raise
         finally:
             claim.stop()
-        await _bounded(claim.done())
+        await bounded(claim.done())
         return result
 
     async def replay(
@@ -479,144 +379,4 @@ class Agent(Generic[Deps, Output]):
         return await self._go(run, session)
 
     async def _go(self, run: Run, session: Session) -> Result[Output]:
-        """Walks a run, fresh or resumed, to where it ends or waits, and settles what hangs on it."""
-        turn = session.turn
-        if turn is not None:
-            turn.keep_alive()
-        paused: str | None = None
-        try:
-            try:
-                await run.go()
-            except DeadlineExceeded:
-                await self._save_cut(run, turn)
-                # The answer may be there already: only what comes after it was cut off.
-                output = cast(Output | None, run.get("output"))
-                return self._ended(run, session, Stopped(run, StopReason.DEADLINE, output))
-            except asyncio.CancelledError:
-                await self._save_cut(run, turn)
-                session.tell(RunFailed, None, "cancelled", "the run was cancelled")
-                raise
-            except AgentFootprintError as error:
-                session.tell(RunFailed, None, error.code, str(error))
-                error.checkpoint = await self._checkpoint(run, session)
-                raise
-            if run.status == "paused":
-                checkpoint = await self._checkpoint(run, session, strict=True)
-                assert checkpoint is not None
-                paused = checkpoint.digest
-                asks = checkpoint.asks
-                session.tell(
-                    RunPaused, None, tuple(ask.id for ask in asks), tuple(ask.question for ask in asks)
-                )
-                return Paused(run, checkpoint)
-            stop = run.get("stop")
-            if stop is not None:
-                return self._ended(run, session, Stopped(run, StopReason(stop), cast(Output, run["output"])))
-            return self._ended(run, session, Completed(run, cast(Output, run["output"])))
-        finally:
-            if turn is not None:
-                await _bounded(turn.end(paused=paused))
-
-    def _ended(self, run: Run, session: Session, result: Ended) -> Ended:
-        if session.wants(RunEnded):
-            usage = run.get("usage", Usage())
-            reason = str(result.reason) if isinstance(result, Stopped) else None
-            took = (run.ended or run.started) - run.started
-            session.tell(RunEnded, None, result.status, reason, usage, None, took)
-        return result
-
-    async def _save_cut(self, run: Run, turn: Turn | None) -> None:
-        """Keeps what a run that was cut off has of its turn, whole enough to be continued."""
-        if turn is None or "history" not in run.root.state:
-            return
-        given: RunInput = run["input"]
-        await _bounded(turn.save(settled(run, given.history)))
-
-    async def _checkpoint(self, run: Run, session: Session, strict: bool = False) -> Checkpoint | None:
-        """The run as a checkpoint that the state store knows; None when it cannot be known there."""
-        claims = Claims(self._shared, self._key)
-        try:
-            return await claims.issue(run, session, self.name, self._checkpoint_ttl)
-        except Exception:
-            # A run that failed is told with its own error, not with that of its checkpoint.
-            if strict:
-                raise
-            return None
-
-    @property
-    def _shared(self) -> StateStore:
-        if self._state is not None:
-            return self._state
-        if self._volatile is None:
-            from ..state.memory import InMemoryState
-
-            self._volatile = InMemoryState()
-        return self._volatile
-
-    def _dispatch(self, recorders: Iterable[Recorder], buffer: Buffer | None) -> Dispatch | None:
-        base = self._recorders.snapshot()
-        if buffer is None and recorders == ():
-            return base
-        return Dispatch.combined(base, recorders, None if buffer is None else buffer.put)
-
-    def _session(
-        self,
-        run_id: str,
-        tools: Sequence[Tool[..., Any]],
-        identity: MemoryIdentity | None,
-        deps: Any,
-        dispatch: Dispatch | None,
-        buffer: Buffer | None,
-    ) -> Session:
-        if identity is None and self._memories:
-            identity = MemoryIdentity(conversation_id=run_id)
-        return Session(
-            self._settings,
-            run_id,
-            tools,
-            identity=identity,
-            deps=deps,
-            dispatch=dispatch,
-            buffer=buffer,
-            turn=None,
-        )
-
-    async def _offered(
-        self, identity: MemoryIdentity | None, deps: Any, run_id: str
-    ) -> Sequence[Tool[..., Any]]:
-        """The tools of this run: the agent's own, and what its toolsets offer to this identity."""
-        if not self._toolsets:
-            return self._tools
-        context = RunContext(identity, deps, run_id)
-        found: list[Any] = list(self._tools)
-        for toolset in self._toolsets:
-            found += await cast(Toolset, toolset).tools(context)
-        return as_tools(found)
-
-    def _conversation(self, identity: MemoryIdentity | None, fresh: bool) -> Conversation | None:
-        if self._state is None or fresh or identity is None or identity.conversation_id is None:
-            return None
-        return Conversation(self._state, identity, self._retention)
-
-    def _check_identity(self, identity: MemoryIdentity | None) -> None:
-        if identity is not None and not isinstance(identity, MemoryIdentity):
-            raise InputInvalid(f"identity must be a MemoryIdentity, not {type(identity).__name__}")
-        if self._durable and not self._allow_anonymous and (identity is None or identity.tenant is None):
-            raise IdentityRequired(
-                f"agent {self.name!r} keeps data that outlives this process: pass "
-                "identity=MemoryIdentity(tenant=..., principal=..., conversation_id=...), "
-                "or build the agent with allow_anonymous=True"
-            )
-
-
-async def _bounded(work: Any) -> None:
-    """Finishes something small although the run is being cancelled; gives up after a few seconds."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait_for(asyncio.shield(task), _SAVE_SECONDS)
-    except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=_SAVE_SECONDS)
-        raise
-    except Exception:
-        # It must not take the place of the run's result, or of its error.
-        return
+        return await walk(run, session, self._issue)

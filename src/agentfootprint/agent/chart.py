@@ -21,7 +21,6 @@ from ..errors import (
     ConfigurationError,
     DeadlineExceeded,
     ReplayRefused,
-    StreamTruncated,
 )
 from ..events import (
     ContextPrepared,
@@ -32,13 +31,7 @@ from ..events import (
     MemoryFailed,
     MemoryRecalled,
     MemoryWritten,
-    ModelEnded,
-    ModelFailed,
-    ModelStarted,
-    ReasoningDelta,
     RouteDecided,
-    TextDelta,
-    ToolCallDrafted,
     ToolEnded,
     ToolStarted,
 )
@@ -47,7 +40,8 @@ from ..flow.rules import Rule, check
 from ..messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
 from ..tools.arguments import fresh
 from ..tools.base import RunContext
-from .history import close_calls, heal, usable
+from .history import close_calls, heal
+from .model_call import ModelCall
 from .session import Session
 from .telling import explain, narrate
 
@@ -214,7 +208,7 @@ async def call_model(c: C) -> None:
         settings.max_tokens,
         settings.temperature,
     )
-    reply: LLMResponse = await c.call("model", _Ask(c, own), request, returns=LLMResponse)
+    reply: LLMResponse = await c.call("model", ModelCall(c, own), request, returns=LLMResponse)
     calls = reply.tool_calls
     c.forget_labels()
     c["reply"] = reply
@@ -307,96 +301,6 @@ async def remember(c: C) -> None:
 
 
 # ── effects ─────────────────────────────────────────────────────────────────────────────────────
-
-
-class _Ask:
-    """The model call: streamed when somebody reads along, plain otherwise."""
-
-    __slots__ = ("_own", "_step")
-
-    def __init__(self, step: C, own: Session) -> None:
-        self._step = step
-        self._own = own
-
-    async def __call__(self, request: LLMRequest) -> LLMResponse:
-        step, own = self._step, self._own
-        provider = own.settings.provider
-        own.tell(
-            ModelStarted,
-            step,
-            provider.name,
-            provider.model,
-            len(request.messages),
-            len(request.tools),
-            own.streaming,
-        )
-        begun = time.monotonic()
-        first: float | None = None
-        chunks = 0
-        try:
-            if own.streaming:
-                reply, chunks, first = await self._streamed(request, begun)
-            else:
-                reply = await provider.complete(request)
-            reply = usable(reply)
-        except Exception as error:
-            code = error.code if isinstance(error, AgentFootprintError) else type(error).__name__
-            own.tell(ModelFailed, step, provider.name, provider.model, code, str(error))
-            raise
-        if own.wants(ModelEnded):
-            own.tell(
-                ModelEnded,
-                step,
-                provider.name,
-                reply.model or provider.model,
-                reply.usage,
-                reply.stop_reason,
-                len(reply.tool_calls),
-                chunks,
-                first,
-                time.monotonic() - begun,
-            )
-        return reply
-
-    async def _streamed(self, request: LLMRequest, begun: float) -> tuple[LLMResponse, int, float | None]:
-        step, own = self._step, self._own
-        reply: LLMResponse | None = None
-        first: float | None = None
-        chunks = 0
-        text = own.teller(TextDelta, step)
-        reasoning = own.teller(ReasoningDelta, step)
-        drafted = own.teller(ToolCallDrafted, step)
-        buffer = own.buffer
-        stream = own.settings.provider.stream(request)
-        try:
-            async for chunk in stream:
-                if chunk.response is not None:
-                    reply = chunk.response
-                    if not chunk.text:
-                        continue
-                if first is None:
-                    first = time.monotonic() - begun
-                chunks += 1
-                if chunk.text and text is not None:
-                    text(chunk.text)
-                if chunk.reasoning and reasoning is not None:
-                    reasoning(chunk.reasoning)
-                if (draft := chunk.tool_call_delta) is not None and drafted is not None:
-                    drafted(draft.index, draft.id, draft.name, draft.arguments)
-                if buffer is not None and buffer.full:
-                    await buffer.room()
-        finally:
-            # A generator left half-way is closed here, in the task that ran it.
-            close = getattr(stream, "aclose", None)
-            if close is not None:
-                await close()
-        if reply is None:
-            raise StreamTruncated(
-                f"{own.settings.provider.name}: the stream ended without its final chunk; "
-                "what arrived is not a whole answer",
-                provider=own.settings.provider.name,
-            )
-        return reply, chunks, first
 
 
 async def _recall(

@@ -5,30 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from ..errors import (
     AgentFootprintError,
     DeadlineExceeded,
     FlowInvalid,
-    ReplayError,
-    ResumeDiverged,
-    StepFailed,
 )
-from .again import Again, pause_in
+from .abreast import drive_all
 from .chart import Chart, Flow, Node
 from .footprint import Footprint
 from .frame import Frame
 from .guard import Guard, development
 from .join import Joined, join
 from .journal import UNANSWERED, Ask, AskRecord, Decision, StepRecord, Version
-from .redaction import scrub, secrets_in
+from .leaving import left_by, reopen
 from .step import Step
 
 __all__ = ["Run", "RunStatus", "Tell"]
-
-CANCELLED = asyncio.CancelledError.__name__
 
 RunStatus = Literal["running", "done", "paused", "stopped", "failed", "cancelled"]
 
@@ -157,7 +152,7 @@ class Run:
         for frame in _frames(self.root):
             frame.run = self
             if frame.open is not None:
-                self._reopen(frame, frame.open)
+                reopen(frame, frame.open)
         try:
             finished = await self._drive(self.root)
         except asyncio.CancelledError:
@@ -247,7 +242,7 @@ class Run:
                     if swallowed is not None:
                         raise swallowed
             except BaseException as error:
-                if self._left_by(frame, step, node, error):
+                if left_by(self, frame, step, error):
                     return False
                 raise
             now = step.end = time.time()
@@ -275,61 +270,6 @@ class Run:
                 if self._left <= 0:
                     self._halting = True
 
-    def _left_by(self, frame: Frame, step: Step[Any], node: Node, error: BaseException) -> bool:
-        """A step was left before its end. Takes back what it wrote; whether the frame just waits."""
-        frame.open = step
-        step.end = time.time()
-        text = str(error)
-        if step.labels or any(version.labels for version in step.writes):
-            # Taken-back secrets are known to nobody later, and messages travel far.
-            text = scrub(text, secrets_in((*step.reads, *step.writes)))
-        if frame.children is None:
-            for version in reversed(step.writes):
-                if version.previous is None:
-                    del frame.state[version.key]
-                else:
-                    frame.state[version.key] = version.previous
-            step.writes = []
-            step.reads = [version for version in step.reads if version.step != step.number]
-        if pause_in(error):
-            step.status = "paused"
-            step.reads = []
-            step.events = ()
-        elif isinstance(error, asyncio.CancelledError):
-            step.status = "cancelled"
-        else:
-            step.status = "failed"
-            step.error = (type(error).__name__, text)
-        if self.tell is not None:
-            self.tell("close", step, None)
-        if step.status != "failed":
-            return step.status == "paused"
-        if isinstance(error, AgentFootprintError) or not isinstance(error, Exception):
-            return False
-        raise StepFailed(f"step {step.id!r} raised {type(error).__name__}: {text}") from error
-
-    def _reopen(self, frame: Frame, step: Step[Any]) -> None:
-        """Makes a step that was left ready to be entered again, with what it already did.
-
-        After a pause even failed calls answer as before, since the step has gone past them; after
-        an error or a cancellation only what succeeded counts, the rest is tried again. What a call
-        that was cancelled did is not known: it is tried again in any case.
-        """
-        paused = step.status == "paused"
-        step.paused = False
-        step.status = "running"
-        step.error = None
-        step.end = None
-        step._frame = frame
-        if frame.children is not None:
-            return  # its function is over, only what it opened goes on
-        done = [c for c in step.calls if c.end is not None and (c.error is None or paused)]
-        kept = [c for c in done if c.error is None or c.error[0] != CANCELLED]
-        step._again = Again(kept, step.events, strict=False)
-        step.calls = ()
-        step.reads, step.writes, step.events = [], [], ()
-        step._labels = None
-
     def _decided(self, step: Step[Any], node: Node, decision: Any) -> str:
         if type(decision) is not Decision:
             if not isinstance(decision, str):
@@ -352,7 +292,7 @@ class Run:
         if frame.children is None:
             frame.children = await self._spread(frame, step, node)
         children = frame.children
-        if not await self._drive_all(children, node):
+        if not await drive_all(self._drive, children, node):
             return False
         if node.kind == "sub":
             given = children[0].state
@@ -438,55 +378,6 @@ class Run:
         if self.tell is not None:
             self.tell("close", step, None)
 
-    async def _drive_all(self, children: list[Frame], node: Node) -> bool:
-        """Walks the frames that are not done; whether all of them came to their end."""
-        waiting = [child for child in children if not child.done]
-        if (
-            len(waiting) < 2
-            or node.limit == 1
-            or (node.kind == "fork" and all(child.name in child.chart.inline for child in waiting))
-        ):
-            finished = True
-            for child in waiting:
-                if not await self._drive_child(child, node):
-                    finished = False
-            return finished
-        gate = None if node.limit is None else asyncio.Semaphore(node.limit)
-
-        async def one(child: Frame) -> bool:
-            if gate is None:
-                return await self._drive_child(child, node)
-            async with gate:
-                return await self._drive_child(child, node)
-
-        tasks = [asyncio.ensure_future(one(child)) for child in waiting]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        finally:
-            # Whoever is left belongs to a walk that failed or was cancelled.
-            for task in tasks:
-                task.cancel()
-            await _settled(tasks)
-        errors = [e for t in tasks if not t.cancelled() and (e := t.exception()) is not None]
-        if errors:
-            raise errors[0]
-        if any(task.cancelled() for task in tasks):
-            raise asyncio.CancelledError
-        return all(task.result() for task in tasks)
-
-    async def _drive_child(self, child: Frame, node: Node) -> bool:
-        if child.name not in node.optional:
-            return await self._drive(child)
-        try:
-            return await self._drive(child)
-        except (ReplayError, ResumeDiverged):
-            raise  # not the branch failed, its record does not fit
-        except AgentFootprintError:
-            # Declared optional: its failed step stays in the journal, its writes do not join.
-            child.open = child.children = child.pc = None
-            child.state = {}
-            return True
-
     def _join(self, frame: Frame, step: Step[Any], children: list[Frame]) -> None:
         """Brings the branches' writes together, in the order declared."""
         states = [child.state for child in children]
@@ -523,18 +414,6 @@ def _returned(step: Step[Any], returned: Any) -> FlowInvalid:
         f"step {step.id!r} returned {type(returned).__name__}: "
         "a step returns nothing, it writes with step[key] = value"
     )
-
-
-async def _settled(tasks: Sequence[asyncio.Future[bool]]) -> None:
-    """Waits until every task is over, even when the waiting itself is cancelled meanwhile."""
-    cancelled: asyncio.CancelledError | None = None
-    while pending := [task for task in tasks if not task.done()]:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
 
 
 def _frames(frame: Frame) -> list[Frame]:
