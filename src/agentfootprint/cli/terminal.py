@@ -76,9 +76,8 @@ def read_line(console: Console, prompt: Text) -> str:
         EOFError: there is none: Ctrl-D, or a pipe that ended.
         KeyboardInterrupt: Ctrl-C.
     """
-    editable = sys.stdin.isatty() and sys.stdout.isatty() and console.file is sys.stdout
-    if editable:
-        # The line editor has to know the prompt, and which of its characters take no room.
+    if sys.stdin.isatty() and sys.stdout.isatty() and console.file is sys.stdout and _line_editor():
+        # The editor has to know the prompt, and which of its characters take no room.
         with console.capture() as shown:
             console.print(prompt, end="")
         return input(re.sub(r"(\x1b\[[0-9;]*m)", "\x01\\1\x02", shown.get()))
@@ -88,6 +87,15 @@ def read_line(console: Console, prompt: Text) -> str:
     if not line:
         raise EOFError
     return line.rstrip("\r\n")
+
+
+def _line_editor() -> bool:
+    """Whether `input` lets a line be edited and brings earlier ones back: it does once this is imported."""
+    try:
+        import readline  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def tally(result: Result[Any], took: float) -> str:

@@ -11,6 +11,7 @@ from ..errors import InputInvalid, JournalInvalid, ReplayRefused
 from .codec import dumps
 from .journal import StepRecord, Version, version_id
 from .rows import load_rows, step_rows, within
+from .seq import Seq
 from .slices import Slice, backward, forward, origin
 
 if TYPE_CHECKING:
@@ -138,10 +139,9 @@ class Footprint:
         version = self.version(key, at=at)
         if index is None:
             return backward(self.steps, version, limit=limit)
-        size = len(version.value)
-        if not -size <= index < size:
-            raise InputInvalid(f"{key!r} has {size} items, there is no item {index}")
-        return backward(self.steps, origin(version, index % size), prefix=False, limit=limit)
+        _check_item(version, index)
+        source = origin(version, index % len(version.value))
+        return backward(self.steps, source, prefix=False, limit=limit)
 
     def impact(self, version: Version | str, *, limit: int = 10_000) -> Slice:
         """What rests on a version (or on the final version of a key)."""
@@ -153,7 +153,10 @@ class Footprint:
         from .telling import tell_slice
 
         if self._flow is not None and self._flow.explainer is not None:
-            return self._flow.explainer(self, self.version(key, at=at), index, limit)
+            version = self.version(key, at=at)
+            if index is not None:
+                _check_item(version, index)
+            return self._flow.explainer(self, version, index, limit)
         return tell_slice(self, self.slice(key, index, at=at, limit=limit))
 
     def narrative(self) -> str:
@@ -280,6 +283,14 @@ class Footprint:
 
     def __repr__(self) -> str:
         return f"<Footprint of {self.flow}: {len(self.steps)} steps, {self.status}>"
+
+
+def _check_item(version: Version, index: int) -> None:
+    if not isinstance(version.value, (Seq, tuple, list)):
+        raise InputInvalid(f"{version.key!r} is no list: ask for it without an index")
+    size = len(version.value)
+    if not -size <= index < size:
+        raise InputInvalid(f"{version.key!r} has {size} items, there is no item {index}")
 
 
 def _item(step: StepRecord) -> bool:
