@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 __all__ = [
     "File",
@@ -93,7 +93,17 @@ class Opaque:
     kind: Literal["opaque"] = "opaque"
 
 
-Part: TypeAlias = Text | Reasoning | Image | File | ToolCall | Opaque
+class _ByKind:
+    """Lets pydantic pick the member of the union by its `kind` at once, instead of trying each."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic import Field
+
+        return handler.generate_schema(Annotated[source, Field(discriminator="kind")])
+
+
+Part: TypeAlias = Annotated[Text | Reasoning | Image | File | ToolCall | Opaque, _ByKind]
 
 
 def _parts(content: str | Part | Sequence[str | Part]) -> tuple[Part, ...]:

@@ -95,7 +95,8 @@ class Gated(MockProvider):
 
 TOOLS: list[Tool[..., Any]] = [lookup_order, refund, count, wait_for_ever, fail]
 
-agent: Agent[Any, str] = Agent(provider=MockProvider(respond=respond), system="Be brief.", tools=TOOLS, name="desk")
+mock = MockProvider(respond=respond)
+agent: Agent[Any, str] = Agent(provider=mock, system="Be brief.", tools=TOOLS, name="desk")
 stored = agent.replace(state=SQLiteState("desk.db"))
 signed = agent.replace(checkpoint_key="secret")
 limited = agent.replace(max_iterations=1)

@@ -157,7 +157,7 @@ def test_a_fork_that_asks_a_person_says_so(command: Command) -> None:
         (["--why", "nothing"], "nothing has written 'nothing'"),
         (["--why", "history:x"], "number of an item"),
         (["--why", "history:99"], "'history' has 4 items, there is no item 99"),
-        (["--why", "output:0"], "'output' is no list"),
+        (["--why", "output:0"], "'output' is no growing list"),
     ],
 )
 def test_a_wrong_command_line_is_told(command: Command, record: str, arguments: list[str], says: str) -> None:

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentfootprint.errors import ConfigurationError, JournalInvalid
@@ -37,6 +37,7 @@ def test_every_kind_of_event_comes_back_as_it_was(tmp_path: Path) -> None:
     assert list(read_events(tmp_path / "events.jsonl")) == list(SAMPLES)
 
 
+@settings(deadline=None)
 @given(st.lists(any_event, max_size=5))
 def test_any_events_come_back_as_they_were(events: list[Event]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -72,6 +73,7 @@ def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400))
 def test_a_file_cut_anywhere_reads_up_to_there_and_can_be_continued(cut: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentfootprint.errors import ConfigurationError
@@ -226,6 +226,7 @@ def test_it_asks_for_the_events_it_shows_and_no_others() -> None:
     assert dispatch.wants(ToolStarted)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(SAMPLES), max_size=30))
 def test_any_order_of_events_gives_short_printable_lines_without_repeats(events: list[Event]) -> None:
     said = lines(SAMPLES[0], *events)

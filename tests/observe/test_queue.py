@@ -237,6 +237,22 @@ async def test_a_plain_recorder_behind_the_loop_leaves_turns_to_others() -> None
     assert quick.seen == 8
 
 
+async def test_a_worker_that_somebody_cancels_is_replaced_and_its_events_are_counted() -> None:
+    slow = Gated()
+    queue = queued(slow)
+    before = asyncio.all_tasks()
+    put(queue, "a", "b")
+    await turns()
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+    await turns()
+    assert queue.dropped == 2
+    slow.gate.set()
+    put(queue, "c")
+    await queue.aclose()
+    assert slow.seen == ["c"]
+
+
 # --- loops that end
 
 
@@ -385,8 +401,29 @@ async def test_a_blocking_recorder_in_a_thread_never_blocks_the_loop() -> None:
     await queue.aclose()
 
 
+async def test_closing_twice_is_the_same_as_once() -> None:
+    class Closing(Blocking):
+        closed = 0
+
+        async def aclose(self) -> None:
+            self.closed += 1
+
+    for in_thread in (True, False):
+        closing = Closing()
+        closing.gate.set()
+        queue = queued(closing, in_thread=in_thread)
+        put(queue, "a")
+        await queue.aclose()
+        await queue.aclose()
+        await queue.flush()
+        assert (closing.seen, closing.closed) == (["a"], 1)
+
+
 async def test_a_thread_that_hangs_is_given_up_in_time() -> None:
-    slow = Blocking()
+    class Closing(Blocking):
+        def aclose(self) -> None: ...
+
+    slow = Closing()
     queue = queued(slow, in_thread=True)
     put(queue, "a", "b")
     assert await asyncio.to_thread(slow.busy.wait, 10)
@@ -428,6 +465,20 @@ async def test_a_failure_in_the_thread_is_counted_whatever_it_is() -> None:
     await queue.aclose()
     assert leaving.seen == ["a"]
     assert queue.failures == 1
+
+
+async def test_a_recorder_in_a_thread_may_close_asynchronously_also_in_debug_mode() -> None:
+    class Closing(Blocking):
+        closed = 0
+
+        async def aclose(self) -> None:
+            self.closed += 1
+
+    asyncio.get_running_loop().set_debug(True)
+    closing = Closing()
+    await queued(closing, in_thread=True).aclose()
+    asyncio.get_running_loop().set_debug(False)
+    assert closing.closed == 1
 
 
 async def test_an_awaitable_in_the_thread_is_a_failure_that_says_so() -> None:

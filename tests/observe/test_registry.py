@@ -368,6 +368,22 @@ async def test_a_recorder_that_fails_to_close_does_not_keep_others_open() -> Non
     assert isinstance(handle.last_error, OSError)
 
 
+async def test_aclose_gives_up_on_a_hanging_recorder_and_still_closes_it() -> None:
+    class Hanging(KeptAsync):
+        async def on_event(self, event: Event) -> None:
+            await asyncio.Event().wait()
+
+    recorders = Recorders()
+    hanging, kept = Hanging(), KeptAsync()
+    handle = recorders.attach(queued(hanging))
+    recorders.attach(kept)
+    send(dispatch_of(recorders))
+    await asyncio.wait_for(recorders.aclose(timeout=0.05), 10)
+    assert (hanging.closed, kept.closed) == (1, 1)
+    assert handle.dropped == len(SAMPLES)
+    assert isinstance(handle.last_error, TimeoutError)
+
+
 async def test_the_handle_of_a_queued_recorder_tells_what_the_queue_lost(recorders: Recorders) -> None:
     handle = recorders.attach(queued(Kept(), maxsize=2))
     send(dispatch_of(recorders))

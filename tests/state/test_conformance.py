@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from agentfootprint.state import InMemoryState, SQLiteState
 from agentfootprint.testing import ManualClock, state_store
 
-Make = Callable[[ManualClock], InMemoryState | SQLiteState]
+Make = Callable[[Callable[[], float]], InMemoryState | SQLiteState]
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -22,7 +23,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
 
 @pytest.mark.parametrize("check", state_store.CHECKS)
 async def test_conforms(check: state_store.Check, make: Make) -> None:
-    async with make(ManualClock()) as store:
+    async with make(time.time) as store:
         await check(store)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from agentfootprint import tools
 from agentfootprint.errors import ConfigurationError
-from agentfootprint.tools import StaticToolset, ToolContext, Toolset, as_tools, tool
+from agentfootprint.tools import RunContext, StaticToolset, Toolset, as_tools, tool
 
 
 def find(city: str) -> str:
@@ -22,7 +22,7 @@ def seek(city: str) -> str:
 async def test_a_static_toolset_gives_its_tools_in_order() -> None:
     toolset = StaticToolset([find, seek])
     assert isinstance(toolset, Toolset)
-    given = await toolset.tools(ToolContext.__new__(ToolContext))
+    given = await toolset.tools(RunContext(None, None, "run"))
     assert [each.name for each in given] == ["find", "seek"]
     assert given[1] is seek
     assert given[0].description == "Finds."

@@ -2,58 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
+import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from ..errors import (
     AgentFootprintError,
     ConfigurationError,
-    DeadlineExceeded,
-    IdentityRequired,
-    InputInvalid,
+    ReplayRefused,
 )
-from ..events import Event, RunEnded, RunFailed, RunPaused, RunResumed, RunStarted
-from ..flow import Run
+from ..events import Event, RunResumed, RunStarted
+from ..flow import Footprint, Run
 from ..identity import MemoryIdentity
-from ..messages import Message, Part, Usage
-from ..observe.dispatch import Dispatch
+from ..messages import Message
 from ..observe.enable import Enable
-from ..observe.registry import Handle, Recorders
-from ..tools.base import RunContext, Toolset
-from ..tools.tool import Tool
-from ..tools.toolset import as_tools
-from .chart import Limits, RunInput, agent_flow, limit_rules
+from ..observe.registry import Handle
+from .built import Built
+from .chart import RunInput
 from .checkpoint import Checkpoint
-from .conversation import Conversation, Turn
-from .history import settled
-from .results import Completed, Paused, Result, Stopped, StopReason
+from .question import Prompt, asked_message
+from .results import Result
 from .resuming import Claims, answers_for, restored
-from .session import Session, Settings
+from .session import Session
 from .stream import AgentStream, Buffer
+from .walk import bounded, walk
 
 if TYPE_CHECKING:
-    from ..memory.memory import Memory
     from ..observe.base import Recorder
     from ..observe.pattern import Pattern
-    from ..providers.base import LLMProvider
-    from ..state.base import StateStore
     from .sync import SyncStream
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    # `Agent(provider=...)` needs no annotation: any dependencies, and an answer in text.
+    Deps = TypeVar("Deps", default=Any)
+    Output = TypeVar("Output", default=str)
+else:
+    Deps = typing.TypeVar("Deps")
+    Output = typing.TypeVar("Output")
 
 __all__ = ["Agent"]
 
-Deps = TypeVar("Deps")
-Output = TypeVar("Output")
-E = TypeVar("E", bound=Event)
-Ended = TypeVar("Ended", bound="Completed[Any] | Stopped[Any]")
-
-Prompt = str | Message | Part | Sequence["str | Part"]
-
-CHECKPOINT_SECONDS = 7 * 24 * 3600.0
-_SAVE_SECONDS = 5.0
+E = typing.TypeVar("E", bound=Event)
 
 
-class Agent(Generic[Deps, Output]):
+class Agent(Built, Generic[Deps, Output]):
     """A model, its instructions and its tools; every run leaves a footprint that explains it.
 
     The object holds no state of a run. Build it once and share it between requests and tenants.
@@ -83,76 +77,24 @@ class Agent(Generic[Deps, Output]):
         ConfigurationError: the parts do not fit together; the message names which and how to fix it.
     """
 
-    def __init__(
-        self,
-        provider: LLMProvider,
-        *,
-        system: str | Callable[..., Any] | None = None,
-        tools: Iterable[Tool[..., Any] | Callable[..., Any] | Toolset] = (),
-        name: str = "agent",
-        memory: Sequence[Memory] = (),
-        state: StateStore | None = None,
-        max_iterations: int | None = 20,
-        max_tool_calls: int | None = None,
-        max_total_tokens: int | None = None,
-        timeout: float | None = None,
-        tool_timeout: float | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        recorders: Iterable[Recorder] = (),
-        allow_anonymous: bool = False,
-        checkpoint_key: bytes | str | None = None,
-        checkpoint_ttl: float | None = CHECKPOINT_SECONDS,
-        conversation_retention: float | None = None,
-    ) -> None:
-        self._given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
-        _check_provider(provider)
-        if not name or not isinstance(name, str):
-            raise ConfigurationError("an agent needs a name: a non-empty string")
-        for what, limit in (
-            ("max_iterations", max_iterations),
-            ("max_tool_calls", max_tool_calls),
-            ("max_total_tokens", max_total_tokens),
-            ("timeout", timeout),
-            ("tool_timeout", tool_timeout),
-            ("checkpoint_ttl", checkpoint_ttl),
-        ):
-            if limit is not None and limit <= 0:
-                raise ConfigurationError(f"{what} must be positive, not {limit!r}: None means no limit")
-        items = list(tools)
-        self._toolsets = tuple(item for item in items if _is_toolset(item))
-        self._tools = as_tools(cast(Any, item) for item in items if not _is_toolset(item))
-        memories = tuple(memory)
-        _check_memories(memories, state)
-        self.name = name
-        self.provider = provider
-        self._state = state
-        self._volatile: StateStore | None = None
-        self._memories = memories
-        self._timeout = timeout
-        self._allow_anonymous = allow_anonymous
-        self._key = checkpoint_key.encode() if isinstance(checkpoint_key, str) else checkpoint_key
-        self._checkpoint_ttl = checkpoint_ttl
-        self._retention = conversation_retention
-        self._durable = bool(state is not None and state.durable) or any(m.store.durable for m in memories)
-        self._settings = Settings(
-            name,
-            provider,
-            system,
-            {one.id: one for one in memories},
-            limit_rules(Limits(max_iterations, max_tool_calls, max_total_tokens)),
-            max_tokens,
-            temperature,
-            tool_timeout,
-        )
-        self._flow = agent_flow(
-            recalls=bool(memories),
-            remembers=bool(memories) or state is not None,
-            dynamic_system=callable(system),
-        )
-        self._recorders = Recorders()
-        for recorder in recorders:
-            self._recorders.attach(recorder)
+    __slots__ = (
+        "__weakref__",
+        "_allow_anonymous",
+        "_checkpoint_ttl",
+        "_durable",
+        "_flow",
+        "_given",
+        "_key",
+        "_memories",
+        "_recorders",
+        "_retention",
+        "_settings",
+        "_state",
+        "_timeout",
+        "_tools",
+        "_toolsets",
+        "_volatile",
+    )
 
     # ── running ─────────────────────────────────────────────────────────────────────────────────
 
@@ -269,6 +211,7 @@ class Agent(Generic[Deps, Output]):
         """
         claims = Claims(self._shared, self._key)
         record = await claims.check(checkpoint, self.name, identity)
+        self._check_identity(checkpoint.identity)
         toolset = await self._offered(checkpoint.identity, deps, checkpoint.run_id)
         claims.check_tools(checkpoint, {tool.name: tool for tool in toolset})
         given = answers_for(checkpoint, answer, answers)
@@ -283,21 +226,74 @@ class Agent(Generic[Deps, Output]):
             timeout=timeout if timeout is not None else self._timeout,
             tell=session.hears,
         )
+        claim = await claims.take(checkpoint, record, by, session.dispatcher.idempotent)
         conversation = self._conversation(checkpoint.identity, fresh=not checkpoint.run.get("conversation"))
         if conversation is not None:
-            session.turn = await conversation.begin(
-                checkpoint.run_id, wait=busy_timeout, resuming=checkpoint.digest
-            )
-        try:
-            claim = await claims.take(checkpoint, record, by, session.dispatcher.idempotent)
-        except BaseException:
-            if session.turn is not None:
-                await session.turn.end(paused=checkpoint.digest if checkpoint.asks else None)
-            raise
+            try:
+                session.turn = await conversation.begin(
+                    checkpoint.run_id, wait=busy_timeout, resuming=checkpoint.digest
+                )
+            except BaseException:
+                await bounded(claim.release())
+                raise
+        claim.keep_alive()
         session.tell(RunResumed, None, self.name, checkpoint.identity, by)
-        result = await self._go(run, session)
-        await claims.done(checkpoint, claim)
+        try:
+            result = await self._go(run, session)
+        except AgentFootprintError as error:
+            if error.checkpoint is not None:
+                await bounded(claim.done())
+            raise
+        finally:
+            claim.stop()
+        await bounded(claim.done())
         return result
+
+    async def replay(
+        self, footprint: Footprint, *, identity: MemoryIdentity | None = None, deps: Deps | None = None
+    ) -> Run:
+        """Runs a record again: the model, tools and stores answer from it, none of them is touched.
+
+        Toolsets are asked for their tools again; `identity` and `deps` are for them.
+
+        Raises:
+            ReplayDiverged: this agent does something else than was recorded; the message names the step.
+            ReplayRefused: the record is redacted or cut, or of an agent of another shape.
+        """
+        return await footprint.replay(self._flow, deps=await self._stage(footprint, identity, deps))
+
+    async def fork(
+        self,
+        footprint: Footprint,
+        *,
+        at: str,
+        set: Mapping[str, Any],  # noqa: A002 - what the caller changes
+        effects: Literal["recorded", "live"] = "recorded",
+        identity: MemoryIdentity | None = None,
+        deps: Deps | None = None,
+    ) -> Run:
+        """What if: runs a record again up to the step `at`, changes state there, and goes on.
+
+        Args:
+            at: the id of a step, such as `"call_model#1"`.
+            set: new values by key, such as `{"system": "Be brief."}`.
+            effects: `"recorded"` refuses what the record does not answer; `"live"` lets it out: the
+                model is asked, tools run, memories are written; the conversation is left alone.
+            identity, deps: for toolsets, and for what runs live.
+
+        Raises:
+            ReplayRefused: the record cannot be run again, or asks for an effect that was not recorded.
+        """
+        stage = await self._stage(footprint, identity, deps)
+        return await footprint.fork(self._flow, at=at, set=set, deps=stage, effects=effects)
+
+    async def _stage(self, footprint: Footprint, identity: MemoryIdentity | None, deps: Any) -> Session:
+        if footprint.code is None:
+            raise ReplayRefused(
+                "the footprint was read without its flow: Footprint.load(path, agent.flow) reads it in full"
+            )
+        toolset = await self._offered(identity, deps, footprint.run_id)
+        return self._session(footprint.run_id, toolset, identity, deps, None, None)
 
     # ── watching, copying, closing ──────────────────────────────────────────────────────────────
 
@@ -359,7 +355,7 @@ class Agent(Generic[Deps, Output]):
         busy_timeout: float,
         abandon_paused: bool,
     ) -> Result[Output]:
-        asked = _asked(input, messages)
+        asked = asked_message(input, messages)
         self._check_identity(identity)
         dispatch = self._dispatch(recorders, buffer)
         run = Run(self._flow, timeout=timeout if timeout is not None else self._timeout)
@@ -371,193 +367,16 @@ class Agent(Generic[Deps, Output]):
         if conversation is not None:
             session.turn = turn = await conversation.begin(run.id, wait=busy_timeout, abandon=abandon_paused)
             try:
+                if turn.abandoned is not None and identity is not None:
+                    await Claims(self._shared, self._key).give_up(identity, turn.abandoned)
                 earlier = await turn.load()
             except BaseException:
                 await turn.end()
                 raise
             history = (*earlier, *history)
         session.tell(RunStarted, None, self.name, identity, asked.text)
-        run.begin(RunInput((asked,), history))
+        run.begin(RunInput((asked,), history, conversation is not None))
         return await self._go(run, session)
 
     async def _go(self, run: Run, session: Session) -> Result[Output]:
-        """Walks a run, fresh or resumed, to where it ends or waits, and settles what hangs on it."""
-        turn = session.turn
-        if turn is not None:
-            turn.keep_alive()
-        paused: str | None = None
-        try:
-            try:
-                await run.go()
-            except DeadlineExceeded:
-                await self._save_cut(run, turn)
-                return self._ended(run, session, Stopped(run, StopReason.DEADLINE))
-            except asyncio.CancelledError:
-                await self._save_cut(run, turn)
-                session.tell(RunFailed, None, "cancelled", "the run was cancelled")
-                raise
-            except AgentFootprintError as error:
-                session.tell(RunFailed, None, error.code, str(error))
-                error.checkpoint = await self._checkpoint(run, session)
-                raise
-            if run.status == "paused":
-                checkpoint = await self._checkpoint(run, session, strict=True)
-                assert checkpoint is not None
-                paused = checkpoint.digest
-                asks = checkpoint.asks
-                session.tell(
-                    RunPaused, None, tuple(ask.id for ask in asks), tuple(ask.question for ask in asks)
-                )
-                return Paused(run, checkpoint)
-            stop = run.get("stop")
-            if stop is not None:
-                return self._ended(run, session, Stopped(run, StopReason(stop), cast(Output, run["output"])))
-            return self._ended(run, session, Completed(run, cast(Output, run["output"])))
-        finally:
-            if turn is not None:
-                await _bounded(turn.end(paused=paused))
-
-    def _ended(self, run: Run, session: Session, result: Ended) -> Ended:
-        if session.wants(RunEnded):
-            usage = run.get("usage", Usage())
-            reason = str(result.reason) if isinstance(result, Stopped) else None
-            took = (run.ended or run.started) - run.started
-            session.tell(RunEnded, None, result.status, reason, usage, None, took)
-        return result
-
-    async def _save_cut(self, run: Run, turn: Turn | None) -> None:
-        """Keeps what a run that was cut off has of its turn, whole enough to be continued."""
-        if turn is None or "history" not in run.root.state:
-            return
-        given: RunInput = run["input"]
-        await _bounded(turn.save(settled(run, given.history)))
-
-    async def _checkpoint(self, run: Run, session: Session, strict: bool = False) -> Checkpoint | None:
-        """The run as a checkpoint that the state store knows; None when it cannot be known there."""
-        claims = Claims(self._shared, self._key)
-        try:
-            return await claims.issue(run, session, self.name, self._checkpoint_ttl)
-        except AgentFootprintError:
-            # A run that failed is told with its own error, not with that of its checkpoint.
-            if strict:
-                raise
-            return None
-
-    @property
-    def _shared(self) -> StateStore:
-        if self._state is not None:
-            return self._state
-        if self._volatile is None:
-            from ..state.memory import InMemoryState
-
-            self._volatile = InMemoryState()
-        return self._volatile
-
-    def _dispatch(self, recorders: Iterable[Recorder], buffer: Buffer | None) -> Dispatch | None:
-        base = self._recorders.snapshot()
-        if buffer is None and recorders == ():
-            return base
-        return Dispatch.combined(base, recorders, None if buffer is None else buffer.put)
-
-    def _session(
-        self,
-        run_id: str,
-        tools: Sequence[Tool[..., Any]],
-        identity: MemoryIdentity | None,
-        deps: Any,
-        dispatch: Dispatch | None,
-        buffer: Buffer | None,
-    ) -> Session:
-        if identity is None and self._memories:
-            identity = MemoryIdentity(conversation_id=run_id)
-        return Session(
-            self._settings,
-            run_id,
-            tools,
-            identity=identity,
-            deps=deps,
-            dispatch=dispatch,
-            buffer=buffer,
-            turn=None,
-        )
-
-    async def _offered(
-        self, identity: MemoryIdentity | None, deps: Any, run_id: str
-    ) -> Sequence[Tool[..., Any]]:
-        """The tools of this run: the agent's own, and what its toolsets offer to this identity."""
-        if not self._toolsets:
-            return self._tools
-        context = RunContext(identity, deps, run_id)
-        found: list[Any] = list(self._tools)
-        for toolset in self._toolsets:
-            found += await cast(Toolset, toolset).tools(context)
-        return as_tools(found)
-
-    def _conversation(self, identity: MemoryIdentity | None, fresh: bool) -> Conversation | None:
-        if self._state is None or fresh or identity is None or identity.conversation_id is None:
-            return None
-        return Conversation(self._state, identity, self._retention)
-
-    def _check_identity(self, identity: MemoryIdentity | None) -> None:
-        if identity is not None and not isinstance(identity, MemoryIdentity):
-            raise InputInvalid(f"identity must be a MemoryIdentity, not {type(identity).__name__}")
-        if self._durable and not self._allow_anonymous and (identity is None or identity.tenant is None):
-            raise IdentityRequired(
-                f"agent {self.name!r} keeps data that outlives this process: pass "
-                "identity=MemoryIdentity(tenant=..., principal=..., conversation_id=...), "
-                "or build the agent with allow_anonymous=True"
-            )
-
-
-def _check_provider(provider: Any) -> None:
-    if not callable(getattr(provider, "complete", None)) or not callable(getattr(provider, "stream", None)):
-        raise ConfigurationError(
-            f"provider= must have complete() and stream(), {type(provider).__name__} has not: "
-            "MockProvider(reply='...') is one that needs no key"
-        )
-
-
-def _check_memories(memories: Sequence[Memory], state: StateStore | None) -> None:
-    ids = [memory.id for memory in memories]
-    if len(set(ids)) != len(ids):
-        raise ConfigurationError(f"two memories have one id: {', '.join(ids)}")
-    for memory in memories:
-        if state is not None and memory.scope == "conversation" and memory.kind == "episodic":
-            raise ConfigurationError(
-                f"memory {memory.id!r} recalls the conversation that state= already continues: each turn "
-                "would be shown twice. Give it scope='principal', or leave out state="
-            )
-
-
-def _is_toolset(item: Any) -> bool:
-    return not isinstance(item, Tool) and callable(getattr(item, "tools", None))
-
-
-def _asked(given: Prompt | None, messages: Sequence[Message] | None) -> Message:
-    """What the user says now, as one message."""
-    if given is None:
-        if messages and messages[-1].role == "user":
-            return messages[-1]
-        raise InputInvalid("there is no question: pass input, or messages that end with a user message")
-    if isinstance(given, Message):
-        if given.role != "user":
-            raise InputInvalid(f"the input must be a user message, not one of role {given.role!r}")
-        message = given
-    else:
-        message = Message.user(given)
-    empty = all(getattr(part, "text", "x").strip() == "" for part in message.parts)
-    if not message.parts or empty:
-        raise InputInvalid("the input is empty: a run needs something to answer")
-    return message
-
-
-async def _bounded(work: Any) -> None:
-    """Finishes something small although the run is being cancelled; gives up after a few seconds."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait_for(asyncio.shield(task), _SAVE_SECONDS)
-    except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=_SAVE_SECONDS)
-        raise
-    except (AgentFootprintError, TimeoutError):
-        return
+        return await walk(run, session, self._issue)

@@ -13,9 +13,15 @@ import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from ..errors import AgentFootprintError, ProviderError, StreamTruncated
+from ..errors import (
+    AgentFootprintError,
+    ConfigurationError,
+    DeadlineExceeded,
+    ReplayRefused,
+)
 from ..events import (
     ContextPrepared,
     ConversationFailed,
@@ -25,32 +31,35 @@ from ..events import (
     MemoryFailed,
     MemoryRecalled,
     MemoryWritten,
-    ModelEnded,
-    ModelFailed,
-    ModelStarted,
-    ReasoningDelta,
     RouteDecided,
-    TextDelta,
-    ToolCallDrafted,
     ToolEnded,
     ToolStarted,
 )
 from ..flow import Decision, Flow, Seq, Step, decide, ge, nonempty, rule
 from ..flow.rules import Rule, check
 from ..messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
-from .history import close_calls, heal, unique_calls
+from ..tools.arguments import fresh
+from ..tools.base import RunContext
+from .history import close_calls, heal
+from .model_call import ModelCall
 from .session import Session
 from .telling import explain, narrate
+
+if TYPE_CHECKING:
+    from ..identity import MemoryIdentity
+    from ..memory.memory import Memory
 
 __all__ = ["AgentState", "Limits", "RunInput", "agent_flow", "limit_rules"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunInput:
-    """What a run is asked: the new messages, and the conversation they continue."""
+    """What a run is asked: the new messages, the messages they continue, and whether the turn joins
+    the identity's conversation."""
 
     messages: tuple[Message, ...]
     history: tuple[Message, ...] = ()
+    joins: bool = False
 
     @property
     def text(self) -> str:
@@ -132,11 +141,12 @@ async def recall(c: C, name: str) -> None:
     own = session(c)
     memory = own.settings.memories[name]
     try:
-        found = await c.call(
-            "recall", _recall, memory, own.identity, c["input"].text, key=name, returns=tuple[Message, ...]
-        )
-    except AgentFootprintError as error:
-        own.tell(MemoryFailed, c, name, "recall", str(error))
+        # A conversation that is continued stands in front of the model already.
+        beside = own.turn is not None
+        ask = partial(_recall, memory, own.identity, beside)
+        found = await c.call("recall", ask, c["input"].text, key=name, returns=tuple[Message, ...])
+    except Exception as error:
+        own.tell(MemoryFailed, c, name, "recall", _told(error))
         raise
     own.tell(MemoryRecalled, c, name, len(found))
     c.extend("recalled", found)
@@ -160,7 +170,7 @@ async def system(c: C) -> None:
     own = session(c)
     text = own.settings.system
     if callable(text):
-        text = await c.call("system", _call_system, text, own, returns=str)
+        text = await c.call("system", partial(_call_system, text, own), returns=str | None)
     c["system"] = text
 
 
@@ -198,7 +208,7 @@ async def call_model(c: C) -> None:
         settings.max_tokens,
         settings.temperature,
     )
-    reply = unique_calls(await c.call("model", _Ask(c, own), request, returns=LLMResponse))
+    reply: LLMResponse = await c.call("model", ModelCall(c, own), request, returns=LLMResponse)
     calls = reply.tool_calls
     c.forget_labels()
     c["reply"] = reply
@@ -222,7 +232,8 @@ def route(c: C) -> Decision:
 async def call_tools(c: C, call: ToolCall) -> None:
     """A tool the model asked for."""
     own = session(c)
-    own.tell(ToolStarted, c, call.name, call.id, call.arguments)
+    if own.wants(ToolStarted):
+        own.tell(ToolStarted, c, call.name, call.id, fresh(call.arguments))
     begun = time.monotonic()
     done = await own.dispatcher.dispatch(c, call)
     c.append("history", done.message)
@@ -241,7 +252,7 @@ def wrap_up(c: C) -> None:
     reached = {"max_iterations": "iteration", "max_tool_calls": "tool_count"}.get(limit)
     value = c[reached] if reached else c["usage"].total_tokens
     session(c).tell(LimitReached, c, limit, float(value))
-    c.extend("history", close_calls(c["pending"], _LIMITED.format(limit=limit)))
+    _close(c, c["pending"], limit)
     c["stop"] = limit
 
 
@@ -250,8 +261,17 @@ def answer(c: C) -> None:
     reply: LLMResponse = c["reply"]
     if pending := c["pending"]:
         # Asked for a last answer without tools, the model asked for tools all the same.
-        c.extend("history", close_calls(pending, _LIMITED.format(limit=c.get("stop"))))
+        _close(c, pending, c["stop"])
     c["output"] = reply.text
+
+
+def _close(c: C, calls: Sequence[ToolCall], limit: str) -> None:
+    """Calls that will not run get the result that says so."""
+    own = session(c)
+    closed = close_calls(calls, _LIMITED.format(limit=limit))
+    c.extend("history", closed)
+    for message in closed:
+        own.tell(ToolEnded, c, message.name, message.call_id, "skipped", message.text, 0.0)
 
 
 async def remember(c: C) -> None:
@@ -260,125 +280,63 @@ async def remember(c: C) -> None:
     own = session(c)
     given: RunInput = c["input"]
     history: Seq[Message] = c["history"]
-    turn = own.turn
-    if turn is not None:
+    if given.joins:
         new = history[len(heal(given.history).messages) :]
         try:
-            number = await c.call("conversation", turn.save, new)
+            number = await c.call("conversation", functools.partial(_save, own), new)
             own.tell(ConversationSaved, c, number)
-        except AgentFootprintError as error:
-            own.tell(ConversationFailed, c, str(error))
+        except DeadlineExceeded:
+            raise  # Whoever started the run saves the turn: that is not under its deadline.
+        except Exception as error:
+            own.tell(ConversationFailed, c, _told(error))
+    if not c["output"]:
+        return
     exchange = (*given.messages, Message.assistant(c["output"]))
     for name, memory in own.settings.memories.items():
         try:
-            await c.call("remember", _remember, memory, own, exchange, key=name)
+            await c.call("remember", partial(_remember, memory, own), exchange, key=name)
             own.tell(MemoryWritten, c, name, own.run_id)
-        except AgentFootprintError as error:
-            own.tell(MemoryFailed, c, name, "remember", str(error))
+        except Exception as error:
+            own.tell(MemoryFailed, c, name, "remember", _told(error))
 
 
 # ── effects ─────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Ask:
-    """The model call: streamed when somebody reads along, plain otherwise."""
-
-    __slots__ = ("_own", "_step")
-
-    def __init__(self, step: C, own: Session) -> None:
-        self._step = step
-        self._own = own
-
-    async def __call__(self, request: LLMRequest) -> LLMResponse:
-        step, own = self._step, self._own
-        provider = own.settings.provider
-        own.tell(
-            ModelStarted,
-            step,
-            provider.name,
-            provider.model,
-            len(request.messages),
-            len(request.tools),
-            own.streaming,
-        )
-        begun = time.monotonic()
-        first: float | None = None
-        chunks = 0
-        try:
-            if own.streaming:
-                reply, chunks, first = await self._streamed(request, begun)
-            else:
-                reply = await provider.complete(request)
-        except ProviderError as error:
-            own.tell(ModelFailed, step, provider.name, provider.model, error.code, str(error))
-            raise
-        if own.wants(ModelEnded):
-            own.tell(
-                ModelEnded,
-                step,
-                provider.name,
-                reply.model or provider.model,
-                reply.usage,
-                reply.stop_reason,
-                len(reply.tool_calls),
-                chunks,
-                first,
-                time.monotonic() - begun,
-            )
-        return reply
-
-    async def _streamed(self, request: LLMRequest, begun: float) -> tuple[LLMResponse, int, float | None]:
-        step, own = self._step, self._own
-        reply: LLMResponse | None = None
-        first: float | None = None
-        chunks = 0
-        stream = own.settings.provider.stream(request)
-        try:
-            async for chunk in stream:
-                if chunk.response is not None:
-                    reply = chunk.response
-                    continue
-                if first is None:
-                    first = time.monotonic() - begun
-                chunks += 1
-                if chunk.text:
-                    own.tell(TextDelta, step, chunk.text)
-                if chunk.reasoning:
-                    own.tell(ReasoningDelta, step, chunk.reasoning)
-                if (draft := chunk.tool_call_delta) is not None:
-                    own.tell(ToolCallDrafted, step, draft.index, draft.id, draft.name, draft.arguments)
-                if own.buffer is not None and own.buffer.full:
-                    await own.buffer.room()
-        finally:
-            # A generator left half-way is closed here, in the task that ran it.
-            close = getattr(stream, "aclose", None)
-            if close is not None:
-                await close()
-        if reply is None:
-            raise StreamTruncated(
-                f"{own.settings.provider.name}: the stream ended without its final chunk; "
-                "what arrived is not a whole answer",
-                provider=own.settings.provider.name,
-            )
-        return reply, chunks, first
+async def _recall(
+    memory: Memory, identity: MemoryIdentity | None, beside: bool, query: str
+) -> tuple[Message, ...]:
+    assert identity is not None
+    return (await memory.recall(identity, query, beside=beside)).messages
 
 
-async def _recall(memory: Any, identity: Any, query: str) -> tuple[Message, ...]:
-    found = await memory.recall(identity, query)
-    return tuple(found.messages)
-
-
-async def _remember(memory: Any, own: Session, exchange: Sequence[Message]) -> None:
+async def _remember(memory: Memory, own: Session, exchange: Sequence[Message]) -> None:
+    assert own.identity is not None
     await memory.remember(own.identity, own.run_id, exchange)
 
 
-async def _call_system(make: Callable[..., Any], own: Session) -> str:
-    made = make(own)
-    return str(await made if inspect.isawaitable(made) else made)
+async def _save(own: Session, new: Sequence[Message]) -> int:
+    if own.turn is None:
+        raise ReplayRefused("a fork does not join the conversation of the run it was made from")
+    return await own.turn.save(new)
+
+
+async def _call_system(make: Callable[..., Any], own: Session) -> str | None:
+    made = make(RunContext(own.identity, own.deps, own.run_id))
+    text = await made if inspect.isawaitable(made) else made
+    if text is not None and not isinstance(text, str):
+        raise ConfigurationError(f"the function given as system= returned {type(text).__name__}, not text")
+    return text
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, AgentFootprintError) else f"{type(error).__name__}: {error}"
 
 
 def session(c: C) -> Session:
-    own: Session = c.deps
+    own: Session | None = c.deps
+    if own is None:
+        raise ReplayRefused("an agent's run is run again by its agent: await agent.replay(footprint)")
     return own
 
 

@@ -8,13 +8,13 @@ import hmac
 import json
 import time
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import CheckpointTampered, CheckpointVersion, IdentityInvalid, JournalInvalid
+from ..errors import CheckpointTampered, CheckpointVersion, IdentityInvalid
 from ..flow import Ask
-from ..flow.codec import decode, dumps, encode
+from ..flow.codec import decode, encode, portable
 from ..identity import MemoryIdentity
 from ..messages import Usage
 
@@ -22,8 +22,6 @@ __all__ = ["CHECKPOINT_SCHEMA", "Checkpoint", "pack"]
 
 CHECKPOINT_SCHEMA = 1
 """Version of the text form. Texts of every version that was released stay readable in the tests."""
-
-_FIELDS = {"checkpoint", "agent", "identity", "created", "expires", "tools", "asks", "usage", "run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class Checkpoint:
         created, expires: seconds since the epoch; `expires` None is never.
         tools: fingerprints of the tools whose calls wait.
         usage: tokens so far.
-        run, packed: the run, as data and as it stands in the text.
+        packed, texts: the run as it stands in the text; `run` unpacks it.
         signature: HMAC-SHA-256 with the agent's `checkpoint_key`, as hex; None without one.
     """
 
@@ -52,9 +50,26 @@ class Checkpoint:
     tools: Mapping[str, str]
     asks: list[Ask]
     usage: Usage
-    run: Mapping[str, Any]
-    packed: str
+    packed: str = field(repr=False)
+    texts: list[str] = field(repr=False)
     signature: str | None = None
+    _run: Mapping[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """The run as data. `agent.resume` unpacks it only after it knows the text as its own.
+
+        Raises:
+            CheckpointTampered: it is not what was packed.
+        """
+        if self._run is None:
+            try:
+                run = _unpack(self.packed, self.texts)
+            except (ValueError, TypeError, LookupError, RecursionError, zlib.error) as error:
+                raise CheckpointTampered(f"the checkpoint was cut or changed: {error}") from None
+            object.__setattr__(self, "_run", run)
+            return run
+        return self._run
 
     @property
     def run_id(self) -> str:
@@ -75,6 +90,7 @@ class Checkpoint:
             "tools": dict(self.tools),
             "asks": encode(self.asks),
             "usage": encode(self.usage),
+            "texts": self.texts,
             "run": self.packed,
         }
 
@@ -83,7 +99,7 @@ class Checkpoint:
         body = self._body()
         if self.signature is not None:
             body["signature"] = self.signature
-        return dumps(body)
+        return portable(body)
 
     @staticmethod
     def from_json(text: str | bytes) -> Checkpoint:
@@ -95,7 +111,7 @@ class Checkpoint:
         """
         try:
             body = json.loads(text)
-        except (ValueError, RecursionError):
+        except (ValueError, TypeError, RecursionError):
             raise CheckpointTampered(
                 "the checkpoint is no JSON: it was cut or changed; take the text that to_json() gave"
             ) from None
@@ -108,10 +124,10 @@ class Checkpoint:
             )
         signature = body.pop("signature", None)
         try:
-            if set(body) != _FIELDS or not (signature is None or isinstance(signature, str)):
-                raise ValueError("its fields are not those of a checkpoint")
+            if not (signature is None or isinstance(signature, str)):
+                raise ValueError("its signature is no text")
             identity = body["identity"]
-            return Checkpoint(
+            checkpoint = Checkpoint(
                 agent=decode(str, body["agent"]),
                 identity=None if identity is None else MemoryIdentity(*identity),
                 created=decode(float, body["created"]),
@@ -119,12 +135,16 @@ class Checkpoint:
                 tools=decode(dict[str, str], body["tools"]),
                 asks=decode(list[Ask], body["asks"]),
                 usage=decode(Usage, body["usage"]),
-                run=_unpack(body["run"]),
+                packed=decode(str, body["run"]),
+                texts=decode(list[str], body["texts"]),
                 signature=signature,
-                packed=body["run"],
             )
-        except (JournalInvalid, IdentityInvalid, ValueError, TypeError, KeyError, zlib.error) as error:
+            # Whatever would be lost by writing it again is not covered by the digest: it is refused.
+            if checkpoint._body() != body:
+                raise ValueError("it holds something that a checkpoint does not")
+        except (IdentityInvalid, ValueError, TypeError, KeyError, RecursionError) as error:
             raise CheckpointTampered(f"the checkpoint was cut or changed: {error}") from None
+        return checkpoint
 
     def signed(self, key: bytes) -> Checkpoint:
         """The checkpoint with its signature."""
@@ -137,7 +157,8 @@ class Checkpoint:
         """Whether the signature is there and fits."""
         if self.signature is None:
             return False
-        return hmac.compare_digest(self._signature(key), self.signature)
+        given = self.signature.encode("utf-8", "surrogatepass")
+        return hmac.compare_digest(self._signature(key).encode(), given)
 
     def expired(self, now: float | None = None) -> bool:
         """Whether its time, or the time of one of its questions, is over."""
@@ -150,20 +171,74 @@ def _content(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def pack(run: Mapping[str, Any]) -> str:
-    return base64.b64encode(zlib.compress(dumps(run).encode("utf-8", "surrogatepass"), 6)).decode("ascii")
+def pack(run: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """A run as compressed text, and the long texts of it that are better kept beside it."""
+    # A tool's result stands in the conversation and in the record of its call; together they are
+    # often further apart than compression looks back.
+    lengthy: dict[str, int] = {}
+    _collect(run, lengthy)
+    texts = [text for text, times in lengthy.items() if times > 1]
+    replaced = _replaced(run, {text: f"{_MARK}{place}" for place, text in enumerate(texts)})
+    whole, bare = _zipped(replaced, texts), _zipped(replaced, [])
+    # What does not compress (random text, encoded bytes) would only grow.
+    apart = len(bare) + len(portable(texts).encode()) < len(whole)
+    return (bare, texts) if apart else (whole, [])
+
+
+def _zipped(run: Any, texts: list[str]) -> str:
+    data = portable({"texts": texts, "run": run}).encode()
+    return base64.b64encode(zlib.compress(data, 6)).decode("ascii")
 
 
 #: A packed run may not unfold to more than this: a small text must not fill the memory.
 MAX_UNPACKED = 512 * 1024 * 1024
 
+#: Begins a string that names a text; a string that begins with it by itself begins with two.
+_MARK = "\x00"
+_LENGTHY = 200
 
-def _unpack(packed: str) -> Mapping[str, Any]:
+
+def _unpack(packed: str, texts: list[str]) -> Mapping[str, Any]:
     unpacker = zlib.decompressobj()
     data = unpacker.decompress(base64.b64decode(packed, validate=True), MAX_UNPACKED)
     if not unpacker.eof:
         raise ValueError("the packed run is cut, or unreasonably large")
-    run = json.loads(data.decode("utf-8", "surrogatepass"))
-    if not isinstance(run, dict) or "run" not in run:
+    stored = json.loads(data)
+    if not isinstance(stored, dict) or not isinstance(stored.get("run"), dict) or "run" not in stored["run"]:
         raise ValueError("the packed run is no run")
+    run: Mapping[str, Any] = _restored(stored["run"], stored["texts"] or texts)
     return run
+
+
+def _collect(data: Any, found: dict[str, int]) -> None:
+    if type(data) is str:
+        if len(data) >= _LENGTHY:
+            found[data] = found.get(data, 0) + 1
+    elif type(data) is dict:
+        for item in data.values():
+            _collect(item, found)
+    elif type(data) is list:
+        for item in data:
+            _collect(item, found)
+
+
+def _replaced(data: Any, places: Mapping[str, str]) -> Any:
+    if type(data) is str:
+        return places.get(data) or (_MARK + data if data.startswith(_MARK) else data)
+    if type(data) is dict:
+        return {key: _replaced(item, places) for key, item in data.items()}
+    if type(data) is list:
+        return [_replaced(item, places) for item in data]
+    return data
+
+
+def _restored(data: Any, texts: Sequence[str]) -> Any:
+    if type(data) is str:
+        if not data.startswith(_MARK):
+            return data
+        return data[1:] if data.startswith(_MARK * 2) else texts[int(data[1:])]
+    if type(data) is dict:
+        return {key: _restored(item, texts) for key, item in data.items()}
+    if type(data) is list:
+        return [_restored(item, texts) for item in data]
+    return data

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ConversationBusy, ConversationPaused, StoreConflict, StoreError
+from ..errors import ConversationBusy, ConversationPaused, StoreConflict
 from ..flow.codec import decode, encode
 from ..identity import MemoryIdentity
 from ..messages import Message
@@ -58,7 +58,7 @@ class Conversation:
             record = await self._state.get(self._head)
             head: dict[str, Any] = dict(record.value) if record is not None else {"turns": 0, "last": 0}
             lease = head.get("lease")
-            if lease is None or lease["until"] <= time.time() or lease["owner"] == run_id:
+            if lease is None or lease["until"] <= time.time():
                 paused = head.get("paused")
                 if paused is not None and not abandon and paused != resuming:
                     raise ConversationPaused(
@@ -68,7 +68,7 @@ class Conversation:
                 head["lease"] = {"owner": run_id, "until": time.time() + LEASE_SECONDS}
                 head.pop("paused", None)
                 if (taken := await self._set(record, head)) is not None:
-                    return Turn(self, run_id, taken)
+                    return Turn(self, run_id, taken, paused if paused != resuming else None)
                 continue
             if time.monotonic() >= until:
                 raise ConversationBusy(
@@ -101,7 +101,7 @@ class Conversation:
 class Turn:
     """One turn's hold on its conversation. A lease that is kept alive while the turn runs."""
 
-    def __init__(self, conversation: Conversation, run_id: str, head: Record) -> None:
+    def __init__(self, conversation: Conversation, run_id: str, head: Record, abandoned: str | None) -> None:
         self._conversation = conversation
         self._run_id = run_id
         self._record = head
@@ -109,6 +109,8 @@ class Turn:
         self._beating: asyncio.Task[None] | None = None
         self._saved: int | None = None
         self.lost = False
+        #: Digest of the checkpoint whose question was given up for this turn.
+        self.abandoned = abandoned
 
     async def load(self) -> list[Message]:
         return await self._conversation.load(self._record.value)
@@ -149,7 +151,7 @@ class Turn:
                 head["paused"] = paused
             try:
                 await self._move(head)
-            except StoreError:
+            except Exception:
                 # The lease runs out by itself.
                 self.lost = True
 
@@ -171,6 +173,6 @@ class Turn:
                 head["lease"] = {"owner": self._run_id, "until": time.time() + LEASE_SECONDS}
                 try:
                     await self._move(head)
-                except StoreError:
+                except Exception:
                     # Out of reach now, or lost: the next beat, or the save, will tell.
                     continue

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..flow import Run, Seq
-from ..messages import LLMResponse, Message, ToolCall
+from ..flow.codec import has_utf8, mended
+from ..messages import LLMResponse, Message, Part, Reasoning, Text, ToolCall
+from ..tools.arguments import too_deep
 
-__all__ = ["Healed", "close_calls", "heal", "settled", "unique_calls"]
+__all__ = ["Healed", "close_calls", "heal", "settled", "usable"]
 
 NOT_RUN = "This call was not run: the turn ended before it."
 
@@ -86,14 +90,16 @@ def settled(run: Run, earlier: Sequence[Message]) -> list[Message]:
 _CUT = "This call was cut off while it ran: whether it took effect is not known."
 
 
-def unique_calls(response: LLMResponse) -> LLMResponse:
-    """The response with call ids that are present and different from each other.
+def usable(response: LLMResponse) -> LLMResponse:
+    """The response as it can be recorded, and sent back to any vendor.
 
-    Models do repeat ids; results could then not be told apart. The first keeps its id.
+    Models do repeat the ids of calls, whose results could then not be told apart: the first keeps
+    its id. They do cut characters in half, which have no UTF-8 form, and may nest arguments so deep
+    that whatever reads them runs out of stack.
     """
     calls = response.tool_calls
     ids = [call.id for call in calls]
-    if "" not in ids and len(set(ids)) == len(ids):
+    if "" not in ids and len(set(ids)) == len(ids) and all(map(_sound, response.parts)):
         return response
     taken: set[str] = set()
     parts = []
@@ -106,7 +112,7 @@ def unique_calls(response: LLMResponse) -> LLMResponse:
                 name = f"{base}-{nth}"
             taken.add(name)
             part = replace(part, id=name)
-        parts.append(part)
+        parts.append(part if _sound(part) else _mended(part))
     return LLMResponse(
         parts=parts,
         usage=response.usage,
@@ -114,3 +120,49 @@ def unique_calls(response: LLMResponse) -> LLMResponse:
         model=response.model,
         request_id=response.request_id,
     )
+
+
+def _sound(part: Part) -> bool:
+    if isinstance(part, (Text, Reasoning)):
+        return has_utf8(part.text)
+    if isinstance(part, ToolCall):
+        if part.raw is None and part.name.isascii() and _plain(part.arguments):
+            return True
+        return not too_deep(part.arguments) and has_utf8(f"{part.name}{part.raw}{_as_text(part.arguments)}")
+    return True
+
+
+def _plain(arguments: Mapping[str, Any]) -> bool:
+    """Whether there is nothing to look at twice: most calls have a few short ASCII texts and numbers."""
+    for key, value in arguments.items():
+        kind = type(value)
+        if kind is str:
+            if not value.isascii():
+                return False
+        elif kind is not int and kind is not float and kind is not bool and value is not None:
+            return False
+        if not key.isascii():
+            return False
+    return True
+
+
+def _mended(part: Part) -> Part:
+    if isinstance(part, (Text, Reasoning)):
+        return replace(part, text=mended(part.text))
+    if isinstance(part, ToolCall):
+        text, raw = mended(_as_text(part.arguments)), part.raw
+        deep = too_deep(part.arguments)
+        return replace(
+            part,
+            name=mended(part.name),
+            arguments={} if deep else json.loads(text),
+            raw=text if deep else None if raw is None else mended(raw),
+        )
+    return part
+
+
+def _as_text(arguments: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(arguments, ensure_ascii=False)
+    except (RecursionError, TypeError, ValueError):
+        return "{…}"

@@ -6,11 +6,15 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Generic, Literal, TypeAlias, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from ..flow import Ask, Footprint, Run
 from ..messages import Message, Usage
 from .checkpoint import Checkpoint
+from .history import settled
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 __all__ = ["Completed", "Paused", "Result", "StopReason", "Stopped", "is_paused"]
 
@@ -37,6 +41,9 @@ class _Ended:
     @property
     def messages(self) -> Sequence[Message]:
         """The conversation with this run's messages: an immutable view, fit for `run(messages=...)`."""
+        if self._run.status == "failed" and "history" in self._run.root.state:
+            # It broke off: calls that were running get the result that says so.
+            return tuple(settled(self._run, ()))
         history: Sequence[Message] = self._run.get("history", ())
         return history
 
@@ -73,6 +80,11 @@ class Paused(_Ended):
     status: Literal["paused"] = "paused"
 
     @property
+    def output(self) -> None:
+        """There is no answer yet."""
+        return
+
+    @property
     def asks(self) -> list[Ask]:
         return self.checkpoint.asks
 
@@ -90,6 +102,6 @@ class Stopped(_Ended, Generic[Output]):
 Result: TypeAlias = "Completed[Output] | Paused | Stopped[Output]"
 
 
-def is_paused(result: Any) -> TypeGuard[Paused]:
-    """Whether a run waits for a person; narrows the type."""
+def is_paused(result: Any) -> TypeIs[Paused]:
+    """Whether a run waits for a person; narrows the type, both ways."""
     return isinstance(result, Paused)

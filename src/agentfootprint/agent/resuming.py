@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,8 +14,10 @@ from ..errors import (
     CheckpointMismatch,
     CheckpointTampered,
     CheckpointUsed,
+    UnsupportedValue,
 )
 from ..flow import Ask, Flow, Run
+from ..flow.codec import encode
 from ..flow.journal import UNANSWERED
 from ..flow.snapshot import restore
 from ..identity import MemoryIdentity
@@ -24,7 +27,7 @@ from ..tools.tool import Tool
 from .checkpoint import Checkpoint, pack
 from .session import Session
 
-__all__ = ["Claims", "answers_for", "fits", "restored"]
+__all__ = ["Claim", "Claims", "answers_for", "fitting", "restored"]
 
 RECLAIM_SECONDS = 30.0
 """After this long without a word, a claim whose tools are all idempotent may be taken again."""
@@ -33,7 +36,7 @@ _KEPT_AFTER = 24 * 3600.0
 
 
 class Claims:
-    """Checkpoints as the state store knows them: open, claimed, done.
+    """Checkpoints as the state store knows them: open, claimed, done, or given up.
 
     The record is written when the checkpoint is made, under the checkpoint's digest: a text that was
     changed has another digest, which no store knows.
@@ -47,7 +50,7 @@ class Claims:
         """Makes the checkpoint of a run that stands still, and records it."""
         asks = [record.ask for record in run.asks]
         now = time.time()
-        stored = {**run.snapshot(), "conversation": session.turn is not None}
+        packed, texts = pack({**run.snapshot(), "conversation": session.turn is not None})
         checkpoint = Checkpoint(
             agent=agent,
             identity=session.identity,
@@ -60,13 +63,14 @@ class Claims:
             },
             asks=asks,
             usage=run.get("usage", Usage()),
-            run=stored,
-            packed=pack(stored),
+            packed=packed,
+            texts=texts,
         )
         if self._key is not None:
             checkpoint = checkpoint.signed(self._key)
-        kept = None if ttl is None else ttl + _KEPT_AFTER
-        await self._state.compare_and_set(_key(checkpoint), None, {"status": "open"}, ttl=kept)
+        value = {"status": "open", "ends": checkpoint.expires}
+        key = _key(checkpoint.identity, checkpoint.digest)
+        await self._state.compare_and_set(key, None, value, ttl=_ttl(checkpoint.expires))
         return checkpoint
 
     async def check(
@@ -88,16 +92,20 @@ class Claims:
             raise CheckpointTampered(
                 "the checkpoint's signature does not fit: it was changed, or signed with another key"
             )
-        record = await self._state.get(_key(checkpoint))
-        if record is None and not signed:
+        if checkpoint.expired():
+            raise CheckpointExpired("the checkpoint's time is over: start the run again")
+        record = await self._state.get(_key(checkpoint.identity, checkpoint.digest))
+        if record is None:
+            if signed:
+                return None
             raise CheckpointTampered(
                 "the state store does not know this checkpoint: it was changed, or made with another "
                 "store. Give both agents the same state=, or a checkpoint_key="
             )
-        if checkpoint.expired():
-            raise CheckpointExpired("the checkpoint's time is over: start the run again")
-        if record is not None and record.value["status"] == "done":
+        if record.value["status"] == "done":
             raise CheckpointUsed("the checkpoint was resumed before, and that run came to its end")
+        if record.value["status"] == "abandoned":
+            raise CheckpointUsed("the question was given up: the conversation went on without its answer")
         return record
 
     def check_tools(self, checkpoint: Checkpoint, tools: Mapping[str, Tool[..., Any]]) -> None:
@@ -117,7 +125,7 @@ class Claims:
         record: Record | None,
         by: str | None,
         idempotent: Callable[[str], bool],
-    ) -> Record:
+    ) -> Claim:
         """Claims the checkpoint: from here on nobody else can.
 
         Raises:
@@ -131,30 +139,77 @@ class Claims:
                     "the checkpoint was resumed before, and that run has not reported its end: it is "
                     "running, or it died and the outcome of its calls is unknown. Look before you repeat them"
                 )
-        ends = checkpoint.expires
-        claimed = await self._state.compare_and_set(
-            _key(checkpoint),
-            None if record is None else record.version,
-            {"status": "claimed", "at": time.time(), "by": by},
-            ttl=None if ends is None else ends - time.time() + _KEPT_AFTER,
-        )
+        key, ends = _key(checkpoint.identity, checkpoint.digest), checkpoint.expires
+        value = {"status": "claimed", "at": time.time(), "by": by, "ends": ends}
+        before = None if record is None else record.version
+        claimed = await self._state.compare_and_set(key, before, value, ttl=_ttl(ends))
         if claimed is None:
             raise CheckpointUsed("the checkpoint is being resumed by somebody else right now")
-        return claimed
+        return Claim(self._state, key, claimed)
 
-    async def done(self, checkpoint: Checkpoint, claim: Record) -> None:
-        """Notes that the claimed run came to an end, or to its next pause."""
-        ends = checkpoint.expires
-        await self._state.compare_and_set(
-            _key(checkpoint),
-            claim.version,
-            {**claim.value, "status": "done"},
-            ttl=None if ends is None else ends - time.time() + _KEPT_AFTER,
-        )
+    async def give_up(self, identity: MemoryIdentity, digest: str) -> None:
+        """Closes an open checkpoint whose question nobody waits for any more."""
+        key = _key(identity, digest)
+        record = await self._state.get(key)
+        if record is not None and record.value["status"] == "open":
+            ends = record.value["ends"]
+            value = {"status": "abandoned", "ends": ends}
+            await self._state.compare_and_set(key, record.version, value, ttl=_ttl(ends))
 
 
-def _key(checkpoint: Checkpoint) -> StateKey:
-    return StateKey(checkpoint.identity, "checkpoint", checkpoint.digest)
+class Claim:
+    """The right to go on from one checkpoint, renewed while the run goes on."""
+
+    def __init__(self, state: StateStore, key: StateKey, record: Record) -> None:
+        self._state = state
+        self._key = key
+        self._record = record
+        self._beating: asyncio.Task[None] | None = None
+
+    def keep_alive(self) -> None:
+        """Says in the background that the run is alive, so that nobody takes it for dead."""
+        self._beating = asyncio.get_running_loop().create_task(self._beat())
+
+    async def release(self) -> None:
+        """Gives the checkpoint back unused: nothing was executed."""
+        await self._set("open")
+
+    async def done(self) -> None:
+        """Notes that the run came to an end, to its next pause, or to a checkpoint of its own."""
+        self.stop()
+        await self._set("done")
+
+    def stop(self) -> None:
+        """Leaves the claim as it is: what became of the calls is not known."""
+        if self._beating is not None:
+            self._beating.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(RECLAIM_SECONDS / 3)
+            try:
+                if not await self._set("claimed"):
+                    return
+            except Exception:
+                # Out of reach now: perhaps not at the next beat.
+                continue
+
+    async def _set(self, status: str) -> bool:
+        value = {**self._record.value, "status": status, "at": time.time()}
+        ttl = _ttl(value["ends"])
+        moved = await self._state.compare_and_set(self._key, self._record.version, value, ttl=ttl)
+        if moved is None:
+            return False
+        self._record = moved
+        return True
+
+
+def _key(identity: MemoryIdentity | None, digest: str) -> StateKey:
+    return StateKey(identity, "checkpoint", digest)
+
+
+def _ttl(ends: float | None) -> float | None:
+    return None if ends is None else max(ends - time.time(), 0.0) + _KEPT_AFTER
 
 
 def answers_for(checkpoint: Checkpoint, answer: Any, answers: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -180,25 +235,32 @@ def answers_for(checkpoint: Checkpoint, answer: Any, answers: Mapping[str, Any] 
     if missing := [ask for ask in asks.values() if ask.id not in given]:
         listed = "; ".join(f"{ask.id}: {ask.question}" for ask in missing)
         raise AnswerRequired(f"open questions need an answer: {listed}")
-    for ask in asks.values():
-        fits(ask, given[ask.id])
-    return given
+    return {name: fitting(ask, given[name]) for name, ask in asks.items()}
 
 
-def fits(ask: Ask, answer: Any) -> None:
-    """Raises `AnswerInvalid` when an answer is not of the kind its question wants."""
+def fitting(ask: Ask, answer: Any) -> Any:
+    """The answer as the JSON it will be kept as, so that it is the same before and after storing.
+
+    Raises:
+        AnswerInvalid: it is not of the kind its question wants.
+    """
+    try:
+        data = encode(answer)
+    except (UnsupportedValue, RecursionError) as error:
+        raise AnswerInvalid(f"the answer to {ask.question!r} is no JSON: {error}") from None
     if ask.schema is None:
-        return
+        return data
     from jsonschema_rs import ValidationError, validator_for
 
     try:
-        validator_for(dict(ask.schema)).validate(answer)
+        validator_for(dict(ask.schema)).validate(data)
     except ValidationError as error:
         raise AnswerInvalid(
             f"the answer to {ask.question!r} does not fit: {error.message}; expected {dict(ask.schema)}"
         ) from None
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise AnswerInvalid(f"the answer to {ask.question!r} is no JSON: {error}") from None
+    return data
 
 
 def restored(

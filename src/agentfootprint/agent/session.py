@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..events import Emitted, Event, StepEnded, ToolProgress
-from ..flow import Step
+from ..flow import Step, StepRecord
 from ..flow.rules import Rule
 from ..identity import MemoryIdentity
 from ..tools.context import Progress
@@ -90,17 +90,30 @@ class Session:
         """Whether anybody listens to a kind of event: otherwise it need not be made."""
         return self._dispatch is not None and self._dispatch.wants(kind)
 
-    def tell(self, kind: type[Event], step: Step[Any] | None, *fields: Any) -> None:
+    def tell(self, kind: type[Event], step: StepRecord | None, *fields: Any) -> None:
         """Tells an event to whoever listens; nothing is made when nobody does."""
         if self._dispatch is not None and self._dispatch.wants(kind):
             self._dispatch(kind(self.run_id, time.time(), None if step is None else step.id, *fields))
 
+    def teller(self, kind: type[Event], step: Step[Any]) -> Callable[..., None] | None:
+        """`tell` for many events of one kind from one step, such as text chunks; None when nobody
+        listens."""
+        dispatch = self._dispatch
+        if dispatch is None or not dispatch.wants(kind):
+            return None
+        run_id, step_id, clock = self.run_id, step.id, time.time
+
+        def tell(*fields: Any) -> None:
+            dispatch(kind(run_id, clock(), step_id, *fields))
+
+        return tell
+
     @property
-    def hears(self) -> Callable[[str, Step[Any], Any], None] | None:
+    def hears(self) -> Callable[[str, StepRecord, Any], None] | None:
         """What the engine tells the walk to: None when nobody listens."""
         return None if self._dispatch is None else self._heard
 
-    def _heard(self, what: str, step: Step[Any], detail: Any) -> None:
+    def _heard(self, what: str, step: StepRecord, detail: Any) -> None:
         if what == "close":
             took = (step.end or step.start) - step.start
             self.tell(StepEnded, step, step.node, step.status, took)

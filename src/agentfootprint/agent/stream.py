@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
-from ..errors import InputInvalid
+from ..errors import InputInvalid, RunError
 from ..events import Event
 from .results import Result
 
@@ -90,16 +90,23 @@ class AgentStream(AsyncIterable[Event], Generic[Output]):
         self._on_disconnect = on_disconnect
         self._buffer = Buffer()
         self._task: asyncio.Task[Result[Output]] | None = None
+        self._left = False
 
     @property
     def result(self) -> Result[Output]:
         """How the run ended.
 
         Raises:
-            InputInvalid: it has not ended yet. Whatever the run raised is raised again.
+            InputInvalid: it has not ended yet.
+            RunError: it was cancelled. Whatever else the run raised is raised again.
         """
         if self._task is None or not self._task.done():
             raise InputInvalid("the run has not ended: read its events to the end first")
+        if self._task.cancelled():
+            raise RunError(
+                "the run was cancelled before its end, because its reader left: read its events to the "
+                "end, or let it finish with on_disconnect='finish'"
+            )
         return self._task.result()
 
     def _launch(self) -> asyncio.Task[Result[Output]]:
@@ -153,15 +160,12 @@ class AgentStream(AsyncIterable[Event], Generic[Output]):
             _unattended.add(task)
             task.add_done_callback(_finished)
             return
-        task.cancel()
-        try:
-            await task
-        except asyncio.CancelledError:
-            current = asyncio.current_task()
-            if current is not None and current.cancelling():
-                raise
-        except Exception:
-            return
+        if not self._left:
+            # Once: a second cancellation would cut short what the first one still saves.
+            self._left = True
+            task.cancel()
+            task.add_done_callback(_seen)
+        await asyncio.wait([task])
 
 
 # The loop keeps only weak references to tasks: a run without a reader must not vanish half-way.
@@ -170,5 +174,10 @@ _unattended: set[asyncio.Task[Any]] = set()
 
 def _finished(task: asyncio.Task[Any]) -> None:
     _unattended.discard(task)
+    _seen(task)
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for the error any more; `result` still raises it."""
     if not task.cancelled():
         task.exception()

@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from ..errors import InputInvalid
 from ..events import Event
 from .results import Result
 from .stream import AgentStream
@@ -35,8 +36,22 @@ def _background() -> asyncio.AbstractEventLoop:
 
 
 def wait(work: Coroutine[Any, Any, T]) -> T:
-    """Runs the coroutine on the background loop and waits; Ctrl-C cancels it."""
+    """Runs the coroutine on the background loop and waits; Ctrl-C cancels it.
+
+    Raises:
+        InputInvalid: it is called on the background loop itself, which would wait for ever.
+    """
     loop = _background()
+    try:
+        here = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        here = False
+    if here:
+        work.close()
+        raise InputInvalid(
+            "this would wait for itself: inside an async tool or callback of a run that was started "
+            "without async, use await agent.run(...) or agent.stream(...)"
+        )
     future = asyncio.run_coroutine_threadsafe(work, loop)
     try:
         return future.result()

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ..flow import Footprint, StepRecord, Version
+from ..flow import Call, Footprint, StepRecord, Version
+from ..flow.again import WITHHELD, Stored
 from ..flow.journal import UNANSWERED
-from ..flow.rows import known_secrets, scrub
+from ..flow.redaction import known_secrets, scrub
 from ..flow.slices import backward, origin
-from ..flow.step import WITHHELD, Stored
 from ..flow.telling import short, tell_decision, tell_slice
 from ..messages import LLMResponse, Message, ToolCall
 
@@ -28,7 +28,7 @@ def narrate(footprint: Footprint) -> str:
     for step in footprint.steps:
         lines += _STORIES.get(step.node, _nothing)(footprint, step)
         if step.status == "failed" and step.error is not None and not _holds_others(step):
-            lines.append(f"{step.id} failed with {step.error[0]}: {short(step.error[1], _WIDTH)}")
+            lines.append(f"{step.id} failed with {step.error[0]}: {_plain(step.error[1])}")
         elif step.status == "cancelled":
             lines.append(f"{step.id} was cancelled.")
     return str(scrub("\n".join(lines), known_secrets(footprint.steps)))
@@ -60,6 +60,8 @@ def _recalled(footprint: Footprint, step: StepRecord) -> list[str]:
 
 def _model(footprint: Footprint, step: StepRecord) -> list[str]:
     reply = _written(step, "reply")
+    if reply is WITHHELD:
+        return ["The model's reply was withheld."]
     if not isinstance(reply, LLMResponse):
         return []
     took = _took(step)
@@ -84,10 +86,15 @@ def _tool(footprint: Footprint, step: StepRecord) -> list[str]:
             by = f" by {record.by}" if record.by else ""
             lines.append(f"{asked}. Answered{by}: {short(record.answer)}.")
     for version in step.writes:
-        if version.key == "history":
+        if version.key == "history" and version.value is WITHHELD:
+            lines.append("  The result of a tool was withheld.")
+        elif version.key == "history":
             for message in version.value[version.grown_from() :]:
                 verb = "refused or failed" if message.is_error else "returned"
-                lines.append(f"  {message.name} {verb}: {_quote(message.text)} ({_took(step)}).")
+                # The call's own time: the step's holds the time a person took to answer.
+                own = (call for call in step.calls if call.key == message.call_id and call.within is None)
+                took = "".join(f" ({_took(call)})" for call in own)
+                lines.append(f"  {message.name} {verb}: {_quote(message.text)}{took}.")
     return lines
 
 
@@ -124,8 +131,8 @@ def _count(result: Any) -> int:
     return len(data) if data is not None else 0
 
 
-def _took(step: StepRecord) -> str:
-    seconds = (step.end or step.start) - step.start
+def _took(what: StepRecord | Call) -> str:
+    seconds = (what.end or what.start) - what.start
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
@@ -133,13 +140,25 @@ def _call(call: ToolCall) -> str:
     return f"{call.name}({_arguments(call.arguments)})"
 
 
+def _calls(version: Version) -> str | None:
+    """What the model asked for, in short; None for any other value."""
+    calls = version.value
+    if type(calls) is not tuple or not calls or not all(type(call) is ToolCall for call in calls):
+        return None
+    return ", ".join(map(_call, calls))
+
+
 def _arguments(arguments: Any) -> str:
     return ", ".join(f"{name}={short(value, 60)}" for name, value in arguments.items())
 
 
 def _quote(text: str) -> str:
+    return f"“{_plain(text)}”"
+
+
+def _plain(text: str) -> str:
     text = " ".join(text.split())
-    return "“" + (text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…") + "”"
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
 # ── the reasons ─────────────────────────────────────────────────────────────────────────────────
@@ -178,7 +197,7 @@ def explain(footprint: Footprint, version: Version, index: int | None, limit: in
         lines.append("People were asked:")
         lines += asked
     led = [
-        f"- {step.id} {tell_decision(step.decision)}"
+        f"- {step.id} {tell_decision(step.decision, _calls)}"
         for step in reversed(found.decisions)
         if step.decision is not None and step.node == "route"
     ]

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.panel import Panel
 from rich.text import Text
 
-from ..agent.resuming import fits
+from ..agent.resuming import fitting
 from ..errors import AnswerInvalid
 from ..flow import Ask
 from ..flow.codec import encode
@@ -105,17 +105,14 @@ def parsed(ask: Ask, text: str) -> Any:
     try:
         value = json.loads(text, parse_constant=_refused)
     except (ValueError, RecursionError):
-        fits(ask, text)
-        return text
+        return fitting(ask, text)
     try:
-        fits(ask, value)
+        return fitting(ask, value)
     except AnswerInvalid as error:
         try:
-            fits(ask, text)
+            return fitting(ask, text)
         except AnswerInvalid:
             raise error from None
-        return text
-    return value
 
 
 def _refused(constant: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .again import Pause
 from .chart import Flow, Reduce
 from .footprint import Footprint
 from .journal import SECRET, Ask, Call, Decision, Label, StepRecord, Version
@@ -9,7 +10,7 @@ from .rules import check, decide, empty, eq, ge, gt, is_false, is_true, le, lt, 
 from .run import Run
 from .seq import Seq
 from .slices import Edge, Slice
-from .step import Pause, Step
+from .step import Step
 
 __all__ = [
     "SECRET",

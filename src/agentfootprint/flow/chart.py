@@ -6,7 +6,17 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
 
 from ..errors import FlowInvalid
 from .codec import digest
@@ -23,6 +33,9 @@ S = TypeVar("S")
 F = TypeVar("F", bound=Callable[..., Any])
 
 NodeKind = Literal["step", "decide", "fork", "map", "sub"]
+
+CHANGED = "changed"
+"""The name of the record that a fork from a step begins with."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -101,7 +114,11 @@ class Flow(Generic[S]):
 
     # ── building ────────────────────────────────────────────────────────────────────────────────
 
-    def step(self, fn: F | None = None, /, *, to: str | None = None, name: str | None = None) -> Any:
+    @overload
+    def step(self, fn: F, /) -> F: ...
+    @overload
+    def step(self, /, *, to: str | None = None, name: str | None = None) -> Callable[[F], F]: ...
+    def step(self, fn: Any = None, /, *, to: str | None = None, name: str | None = None) -> Any:
         """A step: `async def` or `def` over one `Step`."""
 
         def add(function: F) -> F:
@@ -184,8 +201,8 @@ class Flow(Generic[S]):
             raise FlowInvalid(f"flow {self.name!r} has run: step {name!r} comes too late")
         if not _NAME.fullmatch(name):
             raise FlowInvalid(f"step name {name!r}: use letters, digits, '_', '-', '.'")
-        if name == "input":
-            raise FlowInvalid("'input' is the name of the record a run begins with: take another")
+        if name in ("input", CHANGED):
+            raise FlowInvalid(f"{name!r} is the name of a record that the engine makes itself: take another")
         if name in self._nodes:
             raise FlowInvalid(f"flow {self.name!r} has two steps named {name!r}")
         doc = (inspect.getdoc(fn) or "").strip().split("\n\n")[0].replace("\n", " ")
@@ -242,9 +259,12 @@ def _compile(flow: Flow[Any]) -> Chart:
             if target not in nodes:
                 known = ", ".join(nodes)
                 raise FlowInvalid(f"step {node.name!r} leads to {target!r}, which is not there: {known}")
-        unknown = node.optional - set(node.branches)
-        if unknown:
-            raise FlowInvalid(f"fork {node.name!r}: optional {sorted(unknown)} are not its branches")
+        if node.kind == "decide" and not node.to:
+            raise FlowInvalid(f"decision {node.name!r} leads nowhere: name its targets in `to`")
+        if len(set(node.branches)) != len(node.branches):
+            raise FlowInvalid(f"fork {node.name!r} names a branch twice")
+        if strangers := node.optional - set(node.branches):
+            raise FlowInvalid(f"fork {node.name!r}: optional {sorted(strangers)} are not its branches")
         leads[node.name] = node.to
     reached: set[str] = set()
     todo = [start]
@@ -256,11 +276,16 @@ def _compile(flow: Flow[Any]) -> Chart:
     if lost := [name for name in nodes if name not in reached]:
         raise FlowInvalid(f"flow {flow.name!r}: no way leads to {', '.join(lost)}")
     types, reducers, labels = _declared(flow.state_type)
-    if flow.state_type is not None:
-        for node in nodes.values():
-            if node.over is not None and node.over not in types:
+    for node in nodes.values():
+        if types and node.over is not None and node.over not in types:
+            raise FlowInvalid(f"map {node.name!r} goes over {node.over!r}, which the state does not declare")
+        if node.child is not None:
+            outputs, given = node.outputs or {}, node.child.chart.types
+            if given and (unknown := [theirs for theirs in outputs if theirs not in given]):
+                raise FlowInvalid(f"sub-flow {node.name!r} does not declare {', '.join(unknown)}")
+            if types and (unknown := [ours for ours in outputs.values() if ours not in types]):
                 raise FlowInvalid(
-                    f"map {node.name!r} goes over {node.over!r}, which the state does not declare"
+                    f"sub-flow {node.name!r} gives {', '.join(unknown)}, which the state does not declare"
                 )
     return Chart(
         start,
@@ -285,7 +310,14 @@ def _declared(state: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, fro
     labels: dict[str, frozenset[Label]] = {}
     if state is None:
         return types, reducers, labels
-    for key, hint in get_type_hints(state, include_extras=True).items():
+    try:
+        hints = get_type_hints(state, include_extras=True)
+    except NameError as error:
+        raise FlowInvalid(
+            f"the types of {state.__name__} cannot be found ({error}): declare the class, and import what "
+            "it names, at the top of a module"
+        ) from None
+    for key, hint in hints.items():
         extras = getattr(hint, "__metadata__", ())
         kind = get_args(hint)[0] if extras else hint
         types[key] = kind

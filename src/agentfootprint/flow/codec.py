@@ -23,7 +23,7 @@ from uuid import UUID
 from ..errors import JournalInvalid, UnsupportedValue
 from .seq import Seq
 
-__all__ = ["canonical", "decode", "digest", "dumps", "encode"]
+__all__ = ["canonical", "decode", "digest", "dumps", "encode", "has_utf8", "mended", "portable"]
 
 _SCALARS = frozenset({str, bool, int, type(None)})
 
@@ -117,6 +117,10 @@ _ENCODERS: dict[type, Callable[[Any], Any]] = {
 }
 
 
+# A whole number where a float is declared stays what the step wrote.
+_AS_IT_IS: Mapping[Any, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (float, int)}
+
+
 @functools.cache
 def _adapter(kind: Any) -> Any:
     from pydantic import ConfigDict, TypeAdapter
@@ -131,16 +135,21 @@ def _adapter(kind: Any) -> Any:
 def decode(kind: Any, data: Any) -> Any:
     """JSON data as a value of the declared type (`Any`: as it is).
 
+    Halves of characters (lone surrogates), which models do send, come back as U+FFFD.
+
     Raises:
         JournalInvalid: the data does not fit the type.
     """
-    if kind is Any or (kind is str and type(data) is str):
+    if kind is Any or type(data) in _AS_IT_IS.get(kind, ()):
         return data
     from pydantic import ValidationError
 
     try:
         return _adapter(kind).validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
+        text = dumps(data)
+        if (better := mended(text)) is not text:
+            return decode(kind, json.loads(better))
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the value"
         name = getattr(kind, "__name__", str(kind))
@@ -154,11 +163,46 @@ def dumps(data: Any) -> str:
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def portable(data: Any) -> str:
+    """JSON data as compact text that has a UTF-8 form: halves of characters are written as escapes."""
+    text = dumps(data)
+    return text if has_utf8(text) else json.dumps(data, separators=(",", ":"), allow_nan=False)
+
+
+def has_utf8(text: str) -> bool:
+    """Whether the text has a UTF-8 form: it holds no half of a character (a lone surrogate)."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def mended(text: str) -> str:
+    """The text with halves of characters brought together, or replaced by U+FFFD."""
+    # Through UTF-16, so that two halves of one character become that character.
+    return text if has_utf8(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def canonical(value: Any) -> str:
     """The one text of a value: keys sorted, no white space. Equal values have equal texts."""
     return json.dumps(
-        encode(value), separators=(",", ":"), ensure_ascii=False, sort_keys=True, allow_nan=False
+        _whole(encode(value)), separators=(",", ":"), ensure_ascii=False, sort_keys=True, allow_nan=False
     )
+
+
+def _whole(data: Any) -> Any:
+    """The data with 5.0 as 5: which of the two stands there may depend on where it was declared."""
+    kind = type(data)
+    if kind is float:
+        return int(data) if data.is_integer() else data
+    if kind is list:
+        return [_whole(item) for item in data]
+    if kind is dict:
+        return {key: _whole(item) for key, item in data.items()}
+    return data
 
 
 def digest(value: Any) -> str:
@@ -169,15 +213,14 @@ def digest(value: Any) -> str:
     """
     if type(value) is Seq:
         return _seq_digest(value).hex()
-    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(mended(canonical(value)).encode()).hexdigest()[:32]
 
 
 def _seq_digest(seq: Seq[Any]) -> bytes:
     size = len(seq)
-    known = seq._digests
+    known = seq.prefix_digests()
     last = known[min(len(known), size) - 1] if known and size else b""
     for index in range(len(known), size):
-        text = canonical(seq[index]).encode("utf-8", "surrogatepass")
-        last = hashlib.sha256(last + text).digest()[:16]
+        last = hashlib.sha256(last + mended(canonical(seq[index])).encode()).digest()[:16]
         known.append(last)
     return last or b"\x00" * 16

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputInvalid, JournalInvalid, ReplayRefused
-from .codec import dumps
+from .codec import portable
 from .journal import StepRecord, Version, version_id
-from .rows import load_rows, step_rows, within
+from .reading import load_rows
+from .rows import opener_id, step_rows
 from .seq import Seq
 from .slices import Slice, backward, forward, origin
 
@@ -22,6 +23,8 @@ __all__ = ["FORMAT", "Footprint"]
 
 FORMAT = 1
 """Version of the file form (`*.footprint.jsonl`)."""
+
+_HEADER = {"flow": (str,), "hash": (str,), "run": (str,), "started": (int, float), "redacted": (bool,)}
 
 
 class Footprint:
@@ -52,7 +55,7 @@ class Footprint:
         self.status = status
         self.redacted = redacted
         self.truncated = truncated
-        self._flow = code
+        self.code = code
         self._index: dict[str, StepRecord] | None = None
 
     # ── finding ─────────────────────────────────────────────────────────────────────────────────
@@ -115,7 +118,10 @@ class Footprint:
             view = {}  # a sub-flow begins with its own input
         else:
             view = self._view(opener.path, opener)
-            view |= {version.key: version for version in opener.writes if version.step == opener.number}
+            # What the opener wrote before the frame began; what it joined came later.
+            for version in opener.writes:
+                if version.step == opener.number and version.verb in ("set", "append"):
+                    view[version.key] = version
         for step in self.steps:
             if step is before:
                 break
@@ -125,10 +131,8 @@ class Footprint:
         return view
 
     def _opener(self, path: str) -> StepRecord | None:
-        if not path:
-            return None
-        candidates = [step for step in self.steps if within(path, step.id)]
-        return max(candidates, key=lambda step: len(step.id)) if candidates else None
+        opener = opener_id(path)
+        return None if opener is None else self.step(opener)
 
     # ── reasons ─────────────────────────────────────────────────────────────────────────────────
 
@@ -139,9 +143,7 @@ class Footprint:
         version = self.version(key, at=at)
         if index is None:
             return backward(self.steps, version, limit=limit)
-        _check_item(version, index)
-        source = origin(version, index % len(version.value))
-        return backward(self.steps, source, prefix=False, limit=limit)
+        return backward(self.steps, _item_of(version, index), prefix=False, limit=limit)
 
     def impact(self, version: Version | str, *, limit: int = 10_000) -> Slice:
         """What rests on a version (or on the final version of a key)."""
@@ -152,19 +154,19 @@ class Footprint:
         """What a value rests on, in plain sentences, nearest first."""
         from .telling import tell_slice
 
-        if self._flow is not None and self._flow.explainer is not None:
+        if self.code is not None and self.code.explainer is not None:
             version = self.version(key, at=at)
             if index is not None:
-                _check_item(version, index)
-            return self._flow.explainer(self, version, index, limit)
+                _item_of(version, index)
+            return self.code.explainer(self, version, index, limit)
         return tell_slice(self, self.slice(key, index, at=at, limit=limit))
 
     def narrative(self) -> str:
         """What happened, step by step, in plain sentences."""
         from .telling import tell_run
 
-        if self._flow is not None and self._flow.narrator is not None:
-            return self._flow.narrator(self)
+        if self.code is not None and self.code.narrator is not None:
+            return self.code.narrator(self)
         return tell_run(self)
 
     def to_mermaid(self) -> str:
@@ -196,7 +198,7 @@ class Footprint:
         return await fork(self._code(flow), self, at=at, set=set, deps=deps, effects=effects)
 
     def _code(self, flow: Flow[Any] | None) -> Flow[Any]:
-        found = flow if flow is not None else self._flow
+        found = flow if flow is not None else self.code
         if found is None:
             raise ReplayRefused("a footprint from a file does not hold the code: pass the flow")
         return found
@@ -206,7 +208,7 @@ class Footprint:
     def to_jsonl(self, *, redact: bool = True) -> str:
         """The record as JSON Lines: a header, a row per step, an end. Secrets are left out unless
         `redact=False`; only an unredacted record can be replayed."""
-        return "".join(dumps(row) + "\n" for row in self.rows(redact=redact))
+        return "".join(portable(row) + "\n" for row in self.rows(redact=redact))
 
     def rows(self, *, redact: bool = True) -> Iterable[dict[str, Any]]:
         rows = step_rows(self.steps, redact=redact)
@@ -224,9 +226,10 @@ class Footprint:
 
     def save(self, path: str | os.PathLike[str], *, redact: bool = True) -> None:
         """Writes the record to a file, by convention `*.footprint.jsonl`."""
-        with open(path, "w", encoding="utf-8") as file:
+        # Text from outside may hold lone surrogates, which strict UTF-8 refuses.
+        with open(path, "w", encoding="utf-8", errors="surrogatepass") as file:
             for row in self.rows(redact=redact):
-                file.write(dumps(row) + "\n")
+                file.write(portable(row) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], flow: Flow[Any] | None = None) -> Footprint:
@@ -236,21 +239,24 @@ class Footprint:
         Raises:
             JournalInvalid: the file is no footprint, or of a newer form.
         """
-        with open(path, encoding="utf-8") as file:
+        # As bytes: the torn end of a file may be half a character.
+        with open(path, "rb") as file:
             return cls.from_lines(file, flow)
 
     @classmethod
-    def from_lines(cls, lines: Iterable[str], flow: Flow[Any] | None = None) -> Footprint:
+    def from_lines(cls, lines: Iterable[str | bytes], flow: Flow[Any] | None = None) -> Footprint:
         from .snapshot import key_types
 
         rows: list[dict[str, Any]] = []
         torn: str | None = None
         for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
             if torn is not None:
                 raise JournalInvalid(torn)
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 torn = f"line {number} is no JSON"
                 continue
             if not isinstance(row, dict):
@@ -260,37 +266,39 @@ class Footprint:
             raise JournalInvalid("this is no footprint: its first line is not the header of one")
         head = rows[0]
         if head["footprint"] != FORMAT:
-            raise JournalInvalid(f"the footprint has form {head['footprint']!r}, this version reads {FORMAT}")
-        ended = [row["end"] for row in rows if "end" in row and "step" not in row]
+            form = str(head["footprint"])[:20]
+            raise JournalInvalid(f"the footprint has form {form}, this version reads {FORMAT}")
+        for name, kinds in _HEADER.items():
+            if type(head.get(name)) not in kinds:
+                raise JournalInvalid(f"the header of this footprint has no {name!r} that can be read")
+        ended = [str(row["end"]) for row in rows[1:] if "end" in row and "step" not in row]
         body = [row for row in rows[1:] if "step" in row or "blob" in row]
         known: Any = {} if flow is None else {"type_of": key_types(flow)}
-        try:
-            return cls(
-                load_rows(body, **known),
-                flow=head["flow"],
-                flow_hash=head["hash"],
-                run_id=head["run"],
-                started=float(head["started"]),
-                code=flow,
-                status=ended[-1] if ended else "running",
-                redacted=bool(head["redacted"]),
-                truncated=torn is not None or not ended,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, JournalInvalid):
-                raise
-            raise JournalInvalid(f"the header of this footprint lacks {error}") from None
+        return cls(
+            load_rows(body, **known),
+            flow=head["flow"],
+            flow_hash=head["hash"],
+            run_id=head["run"],
+            started=float(head["started"]),
+            code=flow,
+            status=ended[-1] if ended else "running",
+            redacted=head["redacted"],
+            truncated=torn is not None or not ended,
+        )
 
     def __repr__(self) -> str:
         return f"<Footprint of {self.flow}: {len(self.steps)} steps, {self.status}>"
 
 
-def _check_item(version: Version, index: int) -> None:
-    if not isinstance(version.value, (Seq, tuple, list)):
-        raise InputInvalid(f"{version.key!r} is no list: ask for it without an index")
+def _item_of(version: Version, index: int) -> Version:
+    """The version that put this item into a growing list."""
+    key = version.key
+    if type(version.value) is not Seq:
+        raise InputInvalid(f"{key!r} is no growing list here: ask for it as a whole, without an item")
     size = len(version.value)
     if not -size <= index < size:
-        raise InputInvalid(f"{version.key!r} has {size} items, there is no item {index}")
+        raise InputInvalid(f"{key!r} has {size} items, there is no item {index}")
+    return origin(version, index % size)
 
 
 def _item(step: StepRecord) -> bool:
@@ -298,5 +306,8 @@ def _item(step: StepRecord) -> bool:
 
 
 def _redacts(row: Mapping[str, Any]) -> bool:
-    entries: Sequence[Any] = [*row.get("writes", ()), *row.get("calls", ())]
-    return any(isinstance(entry, dict) and entry.get("redacted") for entry in entries)
+    return any(
+        isinstance(entry, dict) and entry.get("redacted")
+        for part in ("writes", "calls", "events", "asks")
+        for entry in row.get(part, ())
+    )

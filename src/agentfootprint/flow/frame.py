@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .chart import Chart
 from .journal import StepRecord, Version
 from .step import Step
+
+if TYPE_CHECKING:
+    from .run import Run
 
 __all__ = ["Frame"]
 
@@ -31,6 +34,7 @@ class Frame:
         "open",
         "path",
         "pc",
+        "run",
         "state",
         "until",
         "visits",
@@ -38,6 +42,7 @@ class Frame:
 
     def __init__(
         self,
+        run: Run | None,
         chart: Chart,
         path: str,
         name: str,
@@ -60,3 +65,5 @@ class Frame:
         self.open: Step[Any] | None = None
         self.children: list[Frame] | None = None
         self.done = False
+        # Only while the run walks, so that a run that stands still holds no circle of references.
+        self.run = run

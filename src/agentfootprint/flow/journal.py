@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from .codec import digest
 from .seq import Seq
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .rules import Rule
 
 __all__ = [
+    "Arguments",
     "Ask",
     "AskRecord",
     "Call",
@@ -27,6 +28,7 @@ __all__ = [
     "EventRecord",
     "Label",
     "SECRET",
+    "Rare",
     "StepRecord",
     "StepStatus",
     "Tried",
@@ -35,7 +37,7 @@ __all__ = [
     "Version",
 ]
 
-Verb = Literal["set", "append", "merge"]
+Verb = Literal["set", "append", "merge", "reduce"]
 StepStatus = Literal["running", "done", "paused", "failed", "cancelled"]
 
 
@@ -58,9 +60,10 @@ Labels: TypeAlias = frozenset[Label] | None
 class Version:
     """One write of one key.
 
-    `basis` is what it rests on: how many of its step's reads came before the write, or, for a
-    merge, exactly the versions that were joined. `previous` is the version it replaced or, for an
-    append, grew from.
+    `basis` is what it rests on: how many of its step's reads came before the write or, at a join,
+    exactly the versions that were joined: one that was taken over or several lists that grew from
+    `previous` (`merge`), or what a reducer was given (`reduce`). `previous` is the version it
+    replaced or, for an append, grew from.
     """
 
     __slots__ = ("basis", "key", "labels", "previous", "step", "value", "verb")
@@ -83,8 +86,14 @@ class Version:
         self.previous = previous
         self.labels = labels
 
+    @property
+    def grew(self) -> bool:
+        """Whether it is the list it replaced with more behind it: an append, or several joined."""
+        basis = self.basis
+        return self.verb == "append" or (self.verb == "merge" and type(basis) is tuple and len(basis) > 1)
+
     def grown_from(self) -> int:
-        """For an append or a merge of appends: the length before it."""
+        """For a list that grew: its length before."""
         previous = self.previous
         return 0 if previous is None else len(previous.value)
 
@@ -200,8 +209,15 @@ class Call:
         return str(self.arguments)
 
 
+class Arguments(NamedTuple):
+    """A call's arguments when some were given by name; else the plain tuple of them is kept."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
 def _arguments_digest(arguments: Any) -> str:
-    args, kwargs = arguments
+    args, kwargs = arguments if type(arguments) is Arguments else (arguments, {})
     return digest([[_digestible(arg) for arg in args], {k: _digestible(v) for k, v in kwargs.items()}])
 
 
@@ -215,14 +231,18 @@ def _digestible(value: Any) -> Any:
 
 
 class EventRecord:
-    """What a step said with `emit`."""
+    """What a step said with `emit`. `within` names the call during which it was said."""
 
-    __slots__ = ("at", "data", "name")
+    __slots__ = ("at", "data", "labels", "name", "within")
 
-    def __init__(self, name: str, data: Any, at: float) -> None:
+    def __init__(
+        self, name: str, data: Any, at: float, labels: Labels = None, within: str | None = None
+    ) -> None:
         self.name = name
         self.data = data
         self.at = at
+        self.labels = labels
+        self.within = within
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,13 +273,36 @@ UNANSWERED: Any = type("Unanswered", (), {"__repr__": lambda _: "UNANSWERED", "_
 class AskRecord:
     """A question of a step and, once there is one, its answer. `kind` says what the answer is for."""
 
-    __slots__ = ("answer", "ask", "by", "kind")
+    __slots__ = ("answer", "ask", "by", "kind", "labels")
 
-    def __init__(self, ask: Ask, kind: str, answer: Any = UNANSWERED, by: str | None = None) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        kind: str,
+        answer: Any = UNANSWERED,
+        by: str | None = None,
+        labels: Labels = None,
+    ) -> None:
         self.ask = ask
         self.kind = kind
         self.answer = answer
         self.by = by
+        self.labels = labels
+
+
+class Rare:
+    """What few steps have: questions, events, an error; whether the step waits for a person."""
+
+    __slots__ = ("asks", "error", "events", "paused")
+
+    def __init__(self) -> None:
+        self.asks: Sequence[AskRecord] = ()
+        self.events: Sequence[EventRecord] = ()
+        self.error: tuple[str, str] | None = None
+        self.paused = False
+
+
+_NOTHING = Rare()
 
 
 class StepRecord:
@@ -272,16 +315,14 @@ class StepRecord:
     """
 
     __slots__ = (
-        "asks",
         "because",
         "calls",
         "decision",
         "end",
-        "error",
-        "events",
         "node",
         "number",
         "path",
+        "rare",
         "reads",
         "start",
         "status",
@@ -297,11 +338,9 @@ class StepRecord:
     reads: Sequence[Version]
     writes: Sequence[Version]
     calls: Sequence[Call]
-    events: Sequence[EventRecord]
-    asks: Sequence[AskRecord]
     decision: Decision | None
     status: StepStatus
-    error: tuple[str, str] | None
+    rare: Rare | None
     start: float
     end: float | None
 
@@ -309,6 +348,53 @@ class StepRecord:
     def id(self) -> str:
         path = self.path
         return path if path.endswith("]") else f"{path}{self.node}#{self.visit}"
+
+    # Thousands of steps are in memory at once, so what most lack has one place, made when needed.
+
+    def _rare(self) -> Rare:
+        if self.rare is None:
+            self.rare = Rare()
+        return self.rare
+
+    @property
+    def asks(self) -> Sequence[AskRecord]:
+        """The questions it asked people, in order."""
+        return (self.rare or _NOTHING).asks
+
+    @asks.setter
+    def asks(self, asks: Sequence[AskRecord]) -> None:
+        if asks or self.rare is not None:
+            self._rare().asks = asks
+
+    @property
+    def events(self) -> Sequence[EventRecord]:
+        """What it emitted, in order."""
+        return (self.rare or _NOTHING).events
+
+    @events.setter
+    def events(self, events: Sequence[EventRecord]) -> None:
+        if events or self.rare is not None:
+            self._rare().events = events
+
+    @property
+    def error(self) -> tuple[str, str] | None:
+        """Kind and text of what it raised."""
+        return (self.rare or _NOTHING).error
+
+    @error.setter
+    def error(self, error: tuple[str, str] | None) -> None:
+        if error is not None or self.rare is not None:
+            self._rare().error = error
+
+    @property
+    def paused(self) -> bool:
+        """Whether it asked and has no answer yet."""
+        return (self.rare or _NOTHING).paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        if paused or self.rare is not None:
+            self._rare().paused = paused
 
     def __repr__(self) -> str:
         return f"<step {self.id} {self.status}>"

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ReplayDiverged, ReplayRefused
+from .again import WITHHELD, Again
+from .chart import CHANGED
 from .frame import Frame
-from .journal import UNANSWERED, StepRecord, Version
-from .rows import canonical_rows
-from .step import WITHHELD, Again, Step
+from .journal import AskRecord, StepRecord, Version
+from .rows import canonical_rows, opener_id
+from .step import Step
 
 if TYPE_CHECKING:
     from .chart import Flow
@@ -28,8 +30,10 @@ async def replay(flow: Flow[Any], footprint: Footprint, *, deps: Any = None) -> 
     """
     run = _again(flow, footprint, deps)
     await run.go()
-    old, new = canonical_rows(footprint.steps), canonical_rows(run.journal)
-    if old != new:
+    # Where a record was broken off inside a step that contains others, the replay may have ended it.
+    open_steps = {step.id for step in footprint.steps if run.broken_off and step.status == "running"}
+    old = canonical_rows(footprint.steps, without=open_steps)
+    if old != canonical_rows(run.journal, without=open_steps):
         raise ReplayDiverged(_difference(footprint.steps, run.journal))
     return run
 
@@ -49,7 +53,11 @@ async def fork(
     others are refused, or done for real with `effects="live"`.
     """
     target = footprint.step(at)
-    if ("[" in target.id or "." in target.path) and target.path:
+    if target.node == "input":
+        raise ReplayRefused(
+            f"{at!r} is what was given: start anew with another input, or fork at a later step"
+        )
+    if _beside_others(footprint, target):
         raise ReplayRefused(
             f"step {at!r} runs beside others (a fork or a map): fork at a step of the run itself, "
             "or at the fork as a whole"
@@ -59,6 +67,16 @@ async def fork(
     run.patch = (target.id, dict(set))
     await run.go()
     return run
+
+
+def _beside_others(footprint: Footprint, step: StepRecord) -> bool:
+    """Whether a step is inside a branch or an item; inside a sub-flow alone it is not."""
+    path = step.path
+    while (opener := opener_id(path)) is not None:
+        if path != f"{opener}/":
+            return True
+        path = footprint.step(opener).path
+    return False
 
 
 def _again(flow: Flow[Any], footprint: Footprint, deps: Any) -> Run:
@@ -80,41 +98,48 @@ def _again(flow: Flow[Any], footprint: Footprint, deps: Any) -> Run:
     run = Run(flow, deps=deps, state={k: v for k, v in values.items() if k != "input"})
     run.source = steps
     run.effects = "recorded"
+    run.broken_off = footprint.truncated or footprint.status in ("stopped", "cancelled", "running")
     run.begin(values.get("input"))
     return run
 
 
-def prepare(run: Run, frame: Frame, step: Step[Any]) -> None:
-    """Gives a step that is about to run what the record knows of it, and applies the change of a fork."""
+def prepare(run: Run, frame: Frame, step: Step[Any]) -> bool:
+    """Gives a step that is about to run what the record knows of it, and applies the change of a
+    fork. False where a record that was broken off does not go on."""
     assert run.source is not None
     recorded = run.source.get(step.id)
+    if recorded is None and run.broken_off and not run.patched:
+        run.record_over = True
+        return False
     if run.patch is not None and run.patch[0] == step.id:
         _apply(run, frame, step, run.patch[1])
-    calls = [call for call in recorded.calls if call.end is not None] if recorded is not None else []
-    step._again = Again(calls, strict=True)
-    if recorded is not None and not run.patched:
+    run.journal.append(step)
+    if recorded is None:
+        step._again = Again([], strict=True)
+        return True
+    calls = [call for call in recorded.calls if call.end is not None]
+    if run.patched:
+        # Whoever said yes to another question did not say yes to this one.
+        step._again = Again(calls, recorded.events, strict=True, answered=recorded.asks)
+    else:
         # The questions stand as they were: a call that the record answers does not ask again.
-        step.asks = list(recorded.asks)
-    elif recorded is not None:
-        for record in recorded.asks:
-            if record.answer is not UNANSWERED:
-                run._answers[record.ask.id] = record.answer
+        step._again = Again(calls, recorded.events, strict=True)
+        step.asks = [AskRecord(r.ask, r.kind, r.answer, r.by, r.labels) for r in recorded.asks]
+    return True
 
 
 def _apply(run: Run, frame: Frame, step: Step[Any], changes: Mapping[str, Any]) -> None:
     """Writes a fork's changes as a step of their own, so that the evidence names them."""
     run.patched = True
-    journal = run.journal
-    patch: Step[Any] = Step(run, frame, step.number, "changed", 0, step.because, step.start)
-    journal[-1] = patch
+    patch: Step[Any] = Step(frame, step.number, CHANGED, 0, step.because, step.start)
+    run.journal.append(patch)
+    step.number += 1
     for key, value in changes.items():
         patch.set(key, value)
     patch.writes = tuple(patch.writes)  # type: ignore[assignment]
     patch.reads = ()  # type: ignore[assignment]
     patch.status, patch.end = "done", patch.start
-    patch._run = patch._frame = None
-    step.number = len(journal)
-    journal.append(step)
+    patch._frame = None
 
 
 def _difference(old: list[StepRecord], new: list[StepRecord]) -> str:
@@ -143,6 +168,6 @@ def _gist(journal: list[StepRecord], step: StepRecord) -> dict[str, Any]:
         "writes": [plain(v) for v in step.writes],
         "decision": None if step.decision is None else [step.decision.choice, step.decision.rule],
         "calls": [[c.name, c.key, c.arguments_digest] for c in step.calls],
-        "questions": [record.ask.question for record in step.asks],
+        "questions": [[encode(record.ask), record.kind] for record in step.asks],
         "events": [[e.name, encode(e.data)] for e in step.events],
     }

@@ -1,22 +1,24 @@
-"""The journal as JSON rows, one per step, and back. Files and checkpoints share this form.
+"""The journal as JSON rows. Files and checkpoints share this form; `reading` takes it back.
 
 A row names other steps and versions by their ids, so it reads without the code that ran. What can be
-large is written once: an append holds only the new items, a join of appends nothing, and a value over
-`BLOB` characters stands in a row of its own and is named by its digest.
+large is written once: an append holds only the new items, a join of growing lists nothing, and a value
+over `BLOB` characters stands in a row of its own and is named by its digest.
 
-Rows come in the order in which steps ended: what a row refers to stands before it, except its reason.
+A step that opened others (a fork, a map, a sub-flow) has two rows around theirs: what it did before,
+marked `opens`, and what came of it. So whatever a row refers to stands before it, and a file that ends
+early is a whole journal up to there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+import re
+from collections.abc import Container, Iterable, Sequence
+from typing import Any
 
-from ..errors import JournalInvalid
-from .codec import decode, digest, dumps, encode
+from .again import WITHHELD, Stored
+from .codec import canonical, digest, dumps, encode
 from .journal import (
     UNANSWERED,
-    Ask,
     AskRecord,
     Call,
     Compared,
@@ -24,58 +26,45 @@ from .journal import (
     EventRecord,
     Label,
     StepRecord,
-    Tried,
     Version,
     version_id,
 )
+from .redaction import known_secrets, scrub, secret
 from .seq import Seq
-from .step import WITHHELD, Step, Stored
 
-__all__ = ["BLOB", "canonical_rows", "known_secrets", "load_rows", "step_rows"]
+__all__ = ["BLOB", "canonical_rows", "opener_id", "step_rows"]
 
 BLOB = 16 * 1024
 """Values whose JSON is longer than this stand in a row of their own."""
 
-REDACTED = "[redacted]"
-
-KeyType = Callable[[str, str], Any]
-"""The declared type of a key, given the path of its frame."""
-
-
-# ── to rows ─────────────────────────────────────────────────────────────────────────────────────
-
 
 def step_rows(journal: Sequence[StepRecord], *, redact: bool = True) -> list[dict[str, Any]]:
     """The whole journal as rows, blobs included."""
-    writer = _Writer(journal, redact=redact)
-    rows: list[dict[str, Any]] = []
-    for step in _by_end(journal):
-        rows += writer.rows(step)
-    return rows
+    return _Writer(journal, redact=redact).all()
 
 
-def canonical_rows(journal: Sequence[StepRecord]) -> str:
-    """What must be the same whenever the same run is told: without times and order of arrival."""
+def canonical_rows(journal: Sequence[StepRecord], *, without: Container[str] = ()) -> str:
+    """What must be the same whenever the same run is told: without times and order of arrival, and
+    without the steps of these ids."""
+    # Which of two rows comes first decides where a shared blob stands, so that arrival is sorted out
+    # before anything is written.
+    ordered = sorted((step for step in journal if step.id not in without), key=lambda step: step.id)
     writer = _Writer(journal, redact=False, timed=False)
-    lines = []
-    for step in sorted(journal, key=lambda one: one.id):
-        lines += [dumps(row) for row in writer.rows(step)]
-    return "\n".join(sorted(lines))
+    rows = [row for step in ordered for row in writer.rows(step, opens=False)]
+    return "\n".join(sorted(canonical(row) for row in rows))
 
 
-def _by_end(journal: Sequence[StepRecord]) -> Iterable[StepRecord]:
-    """Steps that contain others come after what they contain."""
-    open_steps: list[StepRecord] = []
-    for step in journal:
-        while open_steps and not within(step.path, open_steps[-1].id):
-            yield open_steps.pop()
-        open_steps.append(step)
-    yield from reversed(open_steps)
+_OPENER = re.compile(r"(.*/)?[^/#]*#\d+")
 
 
-def within(path: str, step_id: str) -> bool:
-    """Whether a frame's path lies inside what a step opened."""
-    return path.startswith(step_id) and path[len(step_id) : len(step_id) + 1] in (".", "/", "[")
+def opener_id(path: str) -> str | None:
+    """The id of the step that opened the frame at this path; None for the run's own."""
+    if not path:
+        return None
+    if path.endswith("]"):
+        return path[: path.rindex("[")]
+    found = _OPENER.match(path[:-1])
+    return found[0] if found else None
 
 
 class _Writer:
@@ -87,41 +76,79 @@ class _Writer:
         self._blobs: set[str] = set()
         self._out: list[dict[str, Any]] = []
 
-    def rows(self, step: StepRecord) -> list[dict[str, Any]]:
-        self._out = []
-        self._out.append(self._step(step))
-        rows = self._out
-        return [scrub(row, self._secrets) for row in rows] if self._secrets else rows
+    def all(self) -> list[dict[str, Any]]:
+        """Every step where it began; what opened others again after the last of them."""
+        place: dict[str, int] = {}
+        closes: dict[int, int] = {}  # a step that opened others, and the last step inside it
+        for number, step in enumerate(self._journal):
+            place[step.id] = number
+            opener = opener_id(step.path)
+            while opener is not None and opener in place:
+                closes[place[opener]] = number
+                opener = opener_id(self._journal[place[opener]].path)
+        closing: dict[int, list[int]] = {}
+        for number, last in closes.items():
+            closing.setdefault(last, []).append(number)
+        out: list[dict[str, Any]] = []
+        for number, step in enumerate(self._journal):
+            out += self.rows(step, opens=number in closes)
+            for inner in sorted(closing.get(number, ()), reverse=True):
+                if self._journal[inner].status != "running":
+                    out += self.closing(self._journal[inner])
+        return out
 
-    def _id(self, version: Version) -> str:
-        return version_id(self._journal[version.step], version)
-
-    def _step(self, step: StepRecord) -> dict[str, Any]:
+    def rows(self, step: StepRecord, *, opens: bool) -> list[dict[str, Any]]:
+        """The row of a step, or the first row of one that `opens` others, behind its blobs."""
         row: dict[str, Any] = {"step": step.id}
-        if step.status != "done":
+        if opens:
+            row["opens"] = True
+        elif step.status != "done":
             row["status"] = step.status
         if step.because is not None:
             row["because"] = step.because.id
-        if step.error is not None:
-            row["error"] = list(step.error)
+        if step.error is not None and not opens:
+            row["error"] = self._free(list(step.error))
         if self._timed:
-            row["start"], row["end"] = _time(step.start), _time(step.end)
+            row["start"] = _time(step.start)
+            if not opens:
+                row["end"] = _time(step.end)
         if step.reads:
             row["reads"] = [self._id(version) for version in step.reads]
-        if step.writes:
-            row["writes"] = [self._write(step, version) for version in step.writes]
+        writes = step.writes[: _before_joining(step)] if opens else step.writes
+        if writes:
+            row["writes"] = [self._write(step, version) for version in writes]
         if step.calls:
             row["calls"] = [self._call(call) for call in step.calls]
         if step.decision is not None:
             row["decision"] = self._decision(step.decision)
         if step.events:
-            row["events"] = [
-                {"name": e.name, "data": encode(e.data), **({"at": _time(e.at)} if self._timed else {})}
-                for e in step.events
-            ]
+            row["events"] = [self._event(event) for event in step.events]
         if step.asks:
             row["asks"] = [self._ask(record) for record in step.asks]
-        return row
+        return self._behind_blobs(row)
+
+    def closing(self, step: StepRecord) -> list[dict[str, Any]]:
+        """The second row of a step that opened others."""
+        row: dict[str, Any] = {"step": step.id}
+        if step.status != "done":
+            row["status"] = step.status
+        if step.error is not None:
+            row["error"] = self._free(list(step.error))
+        row["end"] = _time(step.end)
+        if writes := step.writes[_before_joining(step) :]:
+            row["writes"] = [self._write(step, version) for version in writes]
+        return self._behind_blobs(row)
+
+    def _behind_blobs(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        blobs, self._out = self._out, []
+        return [*blobs, row]
+
+    def _id(self, version: Version) -> str:
+        return version_id(self._journal[version.step], version)
+
+    def _free(self, data: Any) -> Any:
+        """Data that may quote a secret, without it."""
+        return scrub(data, self._secrets)
 
     def _write(self, step: StepRecord, version: Version) -> Any:
         if version.step != step.number:
@@ -136,20 +163,25 @@ class _Writer:
         else:
             row["seen"] = version.basis
         if version.labels:
-            row["labels"] = sorted([label.name, label.kind] for label in version.labels)
-        if self._hidden(version.labels):
+            row["labels"] = _labels(version.labels)
+        value = version.value
+        if value is WITHHELD or self._hidden(version.labels):
             row["redacted"] = True
         elif version.verb == "append":
-            row["items"] = [self._value(item) for item in version.value[version.grown_from() :]]
+            row["items"] = [self._value(item) for item in value[version.grown_from() :]]
         elif (source := _copied(step, version)) is not None:
             row["copy"] = self._id(source)
-        elif not _follows(version):
-            row["value"] = self._value(version.value)
+        elif version.verb == "merge":
+            pass  # it follows from what was merged
+        elif type(value) is Seq:
+            row["items"] = [self._value(item) for item in value]
+        else:
+            row["value"] = self._value(value)
         return row
 
     def _value(self, value: Any) -> Any:
         """A JSON value in a list of one, or the digest of its blob in an object."""
-        data = encode(value)
+        data = self._free(encode(value))
         if type(data) in (str, list, dict):
             text = dumps(data)
             if len(text) > BLOB:
@@ -161,28 +193,57 @@ class _Writer:
         return [data]
 
     def _call(self, call: Call) -> dict[str, Any]:
-        row: dict[str, Any] = {"name": call.name, "arguments": call.arguments_digest}
+        hidden = call.result is WITHHELD or self._hidden(call.labels)
+        # The digest of a secret that is short could be guessed; nothing is run again from a redacted record.
+        row: dict[str, Any] = {"name": call.name, "arguments": "" if hidden else call.arguments_digest}
         if call.key is not None:
-            row["key"] = call.key
+            row["key"] = self._free(call.key)
         if self._timed:
             row["start"], row["end"] = _time(call.start), _time(call.end)
         if call.within is not None:
-            row["within"] = call.within
+            row["within"] = self._free(call.within)
         if call.attempts != 1:
             row["attempts"] = call.attempts
         if call.labels:
-            row["labels"] = sorted([label.name, label.kind] for label in call.labels)
-        if call.error is not None:
-            row["error"] = list(call.error)
-        elif self._hidden(call.labels) or call.result is WITHHELD:
+            row["labels"] = _labels(call.labels)
+        if hidden:
             row["redacted"] = True
-        elif call.end is not None:
+        if call.error is not None:
+            row["error"] = self._free(list(call.error))
+        elif call.end is not None and not hidden:
             result = call.result
             row["result"] = self._value(result.data if type(result) is Stored else result)
         return row
 
-    def _hidden(self, labels: frozenset[Label] | None) -> bool:
-        return self._redact and _secret(labels)
+    def _event(self, event: EventRecord) -> dict[str, Any]:
+        row: dict[str, Any] = {"name": event.name}
+        if event.labels:
+            row["labels"] = _labels(event.labels)
+        if event.data is WITHHELD or self._hidden(event.labels):
+            row["redacted"] = True
+        else:
+            row["data"] = self._free(encode(event.data))
+        if self._timed:
+            row["at"] = _time(event.at)
+        if event.within is not None:
+            row["within"] = event.within
+        return row
+
+    def _ask(self, record: AskRecord) -> dict[str, Any]:
+        ask = encode(record.ask)
+        row: dict[str, Any] = {"ask": ask, "kind": record.kind}
+        if record.labels:
+            row["labels"] = _labels(record.labels)
+        if self._hidden(record.labels):
+            row["redacted"] = True
+            for name in ("arguments", "data"):
+                ask.pop(name, None)
+        row["ask"] = self._free(ask)
+        if record.answer is not UNANSWERED:
+            row["answer"] = self._free(encode(record.answer))
+            if record.by is not None and self._timed:
+                row["by"] = record.by
+        return row
 
     def _decision(self, decision: Decision) -> dict[str, Any]:
         choice = decision.choice
@@ -195,22 +256,30 @@ class _Writer:
                 {
                     "rule": tried.rule,
                     "to": tried.to,
-                    "compared": [
-                        [c.key, c.test, None if c.version is None else self._id(c.version), c.held]
-                        for c in tried.compared
-                    ],
+                    "compared": [self._compared(one) for one in tried.compared],
                 }
                 for tried in decision.tried
             ]
         return row
 
-    def _ask(self, record: AskRecord) -> dict[str, Any]:
-        row: dict[str, Any] = {"ask": encode(record.ask), "kind": record.kind}
-        if record.answer is not UNANSWERED:
-            row["answer"] = encode(record.answer)
-            if record.by is not None and self._timed:
-                row["by"] = record.by
-        return row
+    def _compared(self, one: Compared) -> list[Any]:
+        return [
+            one.key,
+            self._free(one.test),
+            None if one.version is None else self._id(one.version),
+            one.held,
+        ]
+
+    def _hidden(self, labels: frozenset[Label] | None) -> bool:
+        return self._redact and secret(labels)
+
+
+def _before_joining(step: StepRecord) -> int:
+    """How many of a step's writes came before it opened others."""
+    for count, version in enumerate(step.writes):
+        if version.step != step.number or version.verb in ("merge", "reduce"):
+            return count
+    return len(step.writes)
 
 
 def _copied(step: StepRecord, version: Version) -> Version | None:
@@ -223,233 +292,9 @@ def _copied(step: StepRecord, version: Version) -> Version | None:
     return None
 
 
-def _follows(version: Version) -> bool:
-    """Whether a merged value can be told from what was merged."""
-    if not isinstance(version.basis, tuple):
-        return False
-    if len(version.basis) == 1 and version.basis[0].value is version.value:
-        return True
-    size = version.grown_from() if _is_seq(version.previous) else 0
-    return (
-        type(version.value) is Seq
-        and (version.previous is None or _is_seq(version.previous))
-        and all(_is_seq(source) and len(source.value) >= size for source in version.basis)
-        and len(version.value) == size + sum(len(source.value) - size for source in version.basis)
-    )
-
-
-def _is_seq(version: Version | None) -> bool:
-    return version is not None and type(version.value) is Seq
+def _labels(labels: Iterable[Label]) -> list[list[str]]:
+    return sorted([label.name, label.kind] for label in labels)
 
 
 def _time(at: float | None) -> float | None:
     return None if at is None else round(at, 6)
-
-
-# ── redaction ───────────────────────────────────────────────────────────────────────────────────
-
-
-def _secret(labels: frozenset[Label] | None) -> bool:
-    return labels is not None and any(label.kind == "secrecy" for label in labels)
-
-
-def known_secrets(journal: Iterable[StepRecord]) -> tuple[str, ...]:
-    """The strings inside values labelled secret, longest first; very short ones would hit by chance."""
-    found: set[str] = set()
-    for step in journal:
-        for version in step.writes:
-            if _secret(version.labels):
-                _strings(encode(version.value), found)
-    return tuple(sorted((text for text in found if len(text) >= 4), key=len, reverse=True))
-
-
-def _strings(data: Any, found: set[str]) -> None:
-    if isinstance(data, str):
-        found.add(data)
-    elif isinstance(data, dict):
-        for item in data.values():
-            _strings(item, found)
-    elif isinstance(data, list):
-        for item in data:
-            _strings(item, found)
-
-
-def scrub(data: Any, secrets: Sequence[str]) -> Any:
-    """The data with every known secret replaced wherever it stands inside a string."""
-    if isinstance(data, str):
-        for secret in secrets:
-            if secret in data:
-                data = data.replace(secret, REDACTED)
-        return data
-    if isinstance(data, dict):
-        return {key: scrub(item, secrets) for key, item in data.items()}
-    if isinstance(data, list):
-        return [scrub(item, secrets) for item in data]
-    return data
-
-
-# ── from rows ───────────────────────────────────────────────────────────────────────────────────
-
-
-def load_rows(
-    rows: Iterable[Mapping[str, Any]], type_of: KeyType = lambda path, key: Any
-) -> list[StepRecord]:
-    """The journal told by rows.
-
-    Raises:
-        JournalInvalid: the rows are not a journal, or a value does not fit its declared type.
-    """
-    reader = _Reader(type_of)
-    try:
-        for row in rows:
-            reader.take(row)
-        reader.finish()
-    except JournalInvalid:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
-        raise JournalInvalid(f"these rows are no journal: {type(error).__name__}: {error}") from None
-    return reader.journal
-
-
-class _Reader:
-    def __init__(self, type_of: KeyType) -> None:
-        self.journal: list[StepRecord] = []
-        self._type_of = type_of
-        self._steps: dict[str, StepRecord] = {}
-        self._versions: dict[str, Version] = {}
-        self._blobs: dict[str, Any] = {}
-        self._reasons: list[tuple[StepRecord, str]] = []
-
-    def take(self, row: Mapping[str, Any]) -> None:
-        if "blob" in row:
-            self._blobs[row["blob"]] = row["value"]
-            return
-        step = Step.__new__(Step)
-        self._name(step, row["step"])
-        step.number = len(self.journal)
-        step.because = None
-        step.status = row.get("status", "done")
-        step.error = cast(Any, tuple(row["error"])) if "error" in row else None
-        step.start, step.end = row.get("start") or 0.0, row.get("end")
-        step.reads = [self._versions[name] for name in row.get("reads", ())]
-        step.writes = []
-        step._again = step._frame = step._run = step._labels = None
-        step.paused = False
-        self.journal.append(step)
-        self._steps[step.id] = step
-        for write in row.get("writes", ()):
-            step.writes.append(
-                self._versions[write] if isinstance(write, str) else self._version(step, write)
-            )
-        step.calls = [self._call(call) for call in row.get("calls", ())]
-        step.events = [EventRecord(e["name"], e["data"], e.get("at", 0.0)) for e in row.get("events", ())]
-        step.asks = [self._ask(ask) for ask in row.get("asks", ())]
-        step.decision = self._decision(row["decision"]) if "decision" in row else None
-        if "because" in row:
-            self._reasons.append((step, row["because"]))
-        if step.status == "done":
-            step.reads = tuple(step.reads)  # type: ignore[assignment]
-            step.writes = tuple(step.writes)  # type: ignore[assignment]
-
-    def finish(self) -> None:
-        for step, reason in self._reasons:
-            step.because = self._steps[reason]
-
-    @staticmethod
-    def _name(step: StepRecord, name: str) -> None:
-        if name.endswith("]"):
-            step.path = name
-            local = name[: name.rindex("[")].rpartition("/")[2]
-            visit = "0"
-            step.node = local.partition("#")[0]
-        else:
-            path, slash, local = name.rpartition("/")
-            step.path = path + slash
-            step.node, _, visit = local.partition("#")
-        step.visit = int(visit)
-
-    def _version(self, step: StepRecord, row: Mapping[str, Any]) -> Version:
-        key, verb = row["key"], row.get("verb", "set")
-        previous = self._versions[row["previous"]] if "previous" in row else None
-        basis: Any = tuple(self._versions[name] for name in row["of"]) if "of" in row else row["seen"]
-        labels = frozenset(Label(*label) for label in row["labels"]) if "labels" in row else None
-        kind = self._type_of(step.path, key)
-        value: Any
-        if row.get("redacted"):
-            value = WITHHELD
-        elif verb == "append":
-            items = [self._value(_item_type(kind), item) for item in row["items"]]
-            base = _list_of(previous)
-            value = WITHHELD if base is WITHHELD else base.extend(items)
-        elif "copy" in row:
-            value = self._versions[row["copy"]].value
-        elif "value" in row:
-            value = self._value(kind, row["value"])
-        elif len(basis) == 1:
-            value = basis[0].value
-        elif any(source.value is WITHHELD for source in basis):
-            value = WITHHELD
-        else:
-            value = _list_of(previous)
-            size = len(value)
-            for source in basis:
-                value = value.extend(source.value[size:])
-        version = Version(step.number, key, verb, value, basis, previous, labels)
-        base_id = name = f"{step.id}:{key}"
-        nth = 0
-        while name in self._versions:
-            nth += 1
-            name = f"{base_id}@{nth}"
-        self._versions[name] = version
-        return version
-
-    def _data(self, stored: Any) -> Any:
-        if isinstance(stored, list):
-            return stored[0]
-        return self._blobs[stored["blob"]]
-
-    def _value(self, kind: Any, stored: Any) -> Any:
-        return decode(kind, self._data(stored))
-
-    def _call(self, row: Mapping[str, Any]) -> Call:
-        call = Call(row["name"], row.get("key"), row["arguments"], row.get("start") or 0.0, row.get("within"))
-        call.end = row.get("end")
-        call.attempts = row.get("attempts", 1)
-        call.labels = frozenset(Label(*label) for label in row["labels"]) if "labels" in row else None
-        if "error" in row:
-            call.error = (row["error"][0], row["error"][1])
-        elif row.get("redacted"):
-            call.result = WITHHELD
-        elif "result" in row:
-            call.result = Stored(self._data(row["result"]))
-        return call
-
-    def _decision(self, row: Mapping[str, Any]) -> Decision:
-        choice = row["choice"]
-        tried = tuple(
-            Tried(
-                one["rule"],
-                one["to"],
-                tuple(
-                    Compared(key, test, None if name is None else self._versions[name], held)
-                    for key, test, name, held in one["compared"]
-                ),
-            )
-            for one in row.get("tried", ())
-        )
-        return Decision.told(choice if isinstance(choice, str) else tuple(choice), row["rule"], tried)
-
-    def _ask(self, row: Mapping[str, Any]) -> AskRecord:
-        ask = decode(Ask, row["ask"])
-        return AskRecord(ask, row["kind"], row.get("answer", UNANSWERED), row.get("by"))
-
-
-def _list_of(version: Version | None) -> Any:
-    """The growing list so far; without its declared type it was read as a plain one."""
-    value = Seq() if version is None else version.value
-    return Seq(value) if type(value) is list else value
-
-
-def _item_type(kind: Any) -> Any:
-    args = getattr(kind, "__args__", ())
-    return args[0] if args else Any

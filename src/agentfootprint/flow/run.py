@@ -5,28 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from ..errors import (
     AgentFootprintError,
     DeadlineExceeded,
     FlowInvalid,
-    JoinConflict,
-    StepFailed,
 )
+from .abreast import drive_all
 from .chart import Chart, Flow, Node
 from .footprint import Footprint
 from .frame import Frame
 from .guard import Guard, development
+from .join import Joined, join
 from .journal import UNANSWERED, Ask, AskRecord, Decision, StepRecord, Version
-from .step import Again, Step, pause_in
+from .leaving import left_by, reopen
+from .step import Step
 
 __all__ = ["Run", "RunStatus", "Tell"]
 
 RunStatus = Literal["running", "done", "paused", "stopped", "failed", "cancelled"]
 
-Tell = Callable[[str, Step[Any], Any], None]
+Tell = Callable[[str, StepRecord, Any], None]
 """Hears the walk as it happens: ("open" | "close" | "call" | "called" | "emit" | "live", step, what)."""
 
 
@@ -64,7 +65,7 @@ class Run:
         self.tell = tell
         self.status: RunStatus = "running"
         self.journal: list[StepRecord] = []
-        self.root = Frame(chart, "", flow.name, chart.start, {}, None)
+        self.root = Frame(None, chart, "", flow.name, chart.start, {}, None)
         self.started = time.time()
         self.ended: float | None = None
         self.guard = Guard() if development() else None
@@ -74,6 +75,8 @@ class Run:
         self.effects: Literal["recorded", "live"] = "live"
         self.patch: tuple[str, Mapping[str, Any]] | None = None
         self.patched = False
+        self.broken_off = False
+        self.record_over = False
         self._initial = dict(state or {})
         self._answers = dict(answers or {})
         self._left = stop_after
@@ -147,8 +150,9 @@ class Run:
         self.status = "running"
         self._halting = False
         for frame in _frames(self.root):
+            frame.run = self
             if frame.open is not None:
-                self._reopen(frame, frame.open)
+                reopen(frame, frame.open)
         try:
             finished = await self._drive(self.root)
         except asyncio.CancelledError:
@@ -159,7 +163,11 @@ class Run:
             if isinstance(error, AgentFootprintError):
                 error.footprint = self.footprint
             raise
-        self._ended("done" if finished else "stopped" if self._halting else "paused")
+        finally:
+            for frame in _frames(self.root):
+                frame.run = None
+        stopped = self._halting or self.record_over
+        self._ended("done" if finished else "stopped" if stopped else "paused")
 
     def _ended(self, status: RunStatus) -> None:
         self.status = status
@@ -172,6 +180,8 @@ class Run:
         control = frame.control
         journal = self.journal
         item = frame.index is not None
+        # One step begins when the one before it ended: nothing happens in between.
+        now = time.time()
         while True:
             pc = frame.pc
             if pc is None or pc == frame.until:
@@ -182,12 +192,10 @@ class Run:
             node = nodes[pc]
             kind = "item" if item else node.kind
             step = frame.open
-            now = time.time()
             if step is None:
                 while control and control[-1][1] == pc:
                     control.pop()
                 step = Step(
-                    self,
                     frame,
                     len(journal),
                     pc,
@@ -195,9 +203,10 @@ class Run:
                     control[-1][0] if control else frame.because,
                     now,
                 )
-                journal.append(step)
-                if self.source is not None:
-                    self._prepare_replay(frame, step)
+                if self.source is None:
+                    journal.append(step)
+                elif not self._prepare_replay(frame, step):
+                    return False
             if self.tell is not None:
                 self.tell("open", step, None)
             following: str | None = node.to[0] if node.to else None
@@ -211,10 +220,7 @@ class Run:
                     if node.is_async:
                         returned = await returned
                     if returned is not None:
-                        raise FlowInvalid(
-                            f"step {step.id!r} returned {type(returned).__name__}: "
-                            "a step returns nothing, it writes with step[key] = value"
-                        )
+                        raise _returned(step, returned)
                 elif kind == "decide":
                     decision = node.fn(step)
                     if node.is_async:
@@ -222,27 +228,30 @@ class Run:
                     following = self._decided(step, node, decision)
                 elif kind == "item":
                     assert frame.index is not None
-                    await node.fn(step, frame.state[node.over or ""].value[frame.index])
+                    returned = node.fn(step, step[node.over or ""][frame.index])
+                    if node.is_async:
+                        returned = await returned
+                    if returned is not None:
+                        raise _returned(step, returned)
                     following = None
                 elif not await self._compound(frame, step, node):
                     frame.open = step
                     return False
-                if step.paused:
-                    raise FlowInvalid(
-                        f"step {step.id!r} asked a person and then went on without the answer: "
-                        "something caught the pause (a bare `except:` or `except BaseException`)"
-                    )
+                if step.rare is not None or step._again is not None:
+                    swallowed = step.swallowed
+                    if swallowed is not None:
+                        raise swallowed
             except BaseException as error:
-                if self._left_by(frame, step, node, error):
+                if left_by(self, frame, step, error):
                     return False
                 raise
-            step.end = time.time()
+            now = step.end = time.time()
             step.status = "done"
             step.reads = tuple(step.reads)  # type: ignore[assignment]
             step.writes = tuple(step.writes)  # type: ignore[assignment]
             if self.guard is not None:
                 self.guard.closes(step)
-            step._run = step._frame = step._again = None
+            step._frame = step._again = None
             frame.visits[pc] = step.visit + 1
             frame.open = frame.children = None
             frame.pc = following
@@ -258,60 +267,8 @@ class Run:
                 self.tell("close", step, None)
             if self._left is not None:
                 self._left -= 1
-                self._halting = self._left <= 0
-
-    def _left_by(self, frame: Frame, step: Step[Any], node: Node, error: BaseException) -> bool:
-        """A step was left before its end. Takes back what it wrote; whether the frame just waits."""
-        frame.open = step
-        pause = pause_in(error)
-        compound = frame.children is not None
-        if not compound:
-            for version in reversed(step.writes):
-                if version.previous is None:
-                    del frame.state[version.key]
-                else:
-                    frame.state[version.key] = version.previous
-            step.writes = []
-        step.end = time.time()
-        if pause:
-            step.status = "paused"
-            step.reads = []
-            step.events = ()
-            if self.tell is not None:
-                self.tell("close", step, None)
-            return True
-        if isinstance(error, asyncio.CancelledError):
-            step.status = "cancelled"
-            if self.tell is not None:
-                self.tell("close", step, None)
-            return False
-        step.status = "failed"
-        step.error = (type(error).__name__, str(error))
-        if self.tell is not None:
-            self.tell("close", step, None)
-        if isinstance(error, AgentFootprintError) or not isinstance(error, Exception):
-            return False
-        failed = StepFailed(f"step {step.id!r} raised {type(error).__name__}: {error}")
-        raise failed from error
-
-    def _reopen(self, frame: Frame, step: Step[Any]) -> None:
-        """Makes a step that was left ready to be entered again, with what it already did.
-
-        After a pause even failed calls answer as before, since the step has gone past them; after
-        an error or a cancellation only what succeeded counts, the rest is tried again.
-        """
-        done = [c for c in step.calls if c.end is not None and (step.status == "paused" or c.error is None)]
-        step._again = Again(done, strict=False)
-        step.calls = ()
-        step.paused = False
-        step.status = "running"
-        step.error = None
-        step.end = None
-        step._run = self
-        step._frame = frame
-        if not frame.children:
-            step.reads, step.writes, step.events = [], [], ()
-            step._labels = None
+                if self._left <= 0:
+                    self._halting = True
 
     def _decided(self, step: Step[Any], node: Node, decision: Any) -> str:
         if type(decision) is not Decision:
@@ -335,15 +292,16 @@ class Run:
         if frame.children is None:
             frame.children = await self._spread(frame, step, node)
         children = frame.children
-        if not await self._drive_all(children, node):
+        if not await drive_all(self._drive, children, node):
             return False
         if node.kind == "sub":
-            child = children[0]
-            for theirs, ours in (node.outputs or {}).items():
-                version = child.state.get(theirs)
-                if version is None:
-                    raise FlowInvalid(f"sub-flow {step.id!r} ended without writing {theirs!r}")
-                self._merge(frame, step, ours, version.value, (version,))
+            given = children[0].state
+            outputs = (node.outputs or {}).items()
+            if missing := [theirs for theirs, _ in outputs if theirs not in given]:
+                raise FlowInvalid(f"sub-flow {step.id!r} ended without writing {', '.join(missing)}")
+            for theirs, ours in outputs:
+                version = given[theirs]
+                self._merge(frame, step, Joined(ours, version.value, "merge", (version,)))
         else:
             self._join(frame, step, [child for child in children if child.done])
         return True
@@ -356,7 +314,15 @@ class Run:
             because = step.because
             return [
                 Frame(
-                    frame.chart, f"{step.id}[{i}]", node.name, node.name, dict(frame.state), because, None, i
+                    self,
+                    frame.chart,
+                    f"{step.id}[{i}]",
+                    node.name,
+                    node.name,
+                    dict(frame.state),
+                    because,
+                    None,
+                    i,
                 )
                 for i in range(len(items))
             ]
@@ -366,7 +332,7 @@ class Run:
         if node.kind == "sub":
             assert node.child is not None
             chart: Chart = node.child.chart
-            child = Frame(chart, f"{step.id}/", node.child.name, chart.start, {}, step.because)
+            child = Frame(self, chart, f"{step.id}/", node.child.name, chart.start, {}, step.because)
             self._record_input(child, {"input": returned}, tuple(step.reads), step.because)
             return [child]
         names = node.branches
@@ -380,7 +346,7 @@ class Run:
             because = step
         until = node.to[0] if node.to else None
         return [
-            Frame(frame.chart, f"{step.id}.{name}/", name, name, dict(frame.state), because, until)
+            Frame(self, frame.chart, f"{step.id}.{name}/", name, name, dict(frame.state), because, until)
             for name in names
         ]
 
@@ -393,7 +359,7 @@ class Run:
     ) -> None:
         """The step a frame of its own state begins with: its writes are what it was given."""
         now = time.time()
-        step: Step[Any] = Step(self, frame, len(self.journal), "input", 0, because, now)
+        step: Step[Any] = Step(frame, len(self.journal), "input", 0, because, now)
         self.journal.append(step)
         labels = frozenset[Any]().union(*(v.labels for v in reads if v.labels is not None)) or None
         for key, value in values.items():
@@ -408,102 +374,25 @@ class Run:
         step.writes = tuple(step.writes)  # type: ignore[assignment]
         step.end = now
         step.status = "done"
-        step._run = step._frame = None
+        step._frame = None
         if self.tell is not None:
             self.tell("close", step, None)
 
-    async def _drive_all(self, children: list[Frame], node: Node) -> bool:
-        """Walks the frames that are not done; whether all of them came to their end."""
-        waiting = [child for child in children if not child.done]
-        if (
-            len(waiting) < 2
-            or node.limit == 1
-            or (node.kind == "fork" and all(child.name in child.chart.inline for child in waiting))
-        ):
-            finished = True
-            for child in waiting:
-                if not await self._drive_child(child, node):
-                    finished = False
-            return finished
-        gate = None if node.limit is None else asyncio.Semaphore(node.limit)
-
-        async def one(child: Frame) -> bool:
-            if gate is None:
-                return await self._drive_child(child, node)
-            async with gate:
-                return await self._drive_child(child, node)
-
-        tasks = [asyncio.ensure_future(one(child)) for child in waiting]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        finally:
-            # Whoever is left belongs to a walk that failed or was cancelled.
-            for task in tasks:
-                task.cancel()
-            await _settled(tasks)
-        errors = [e for t in tasks if not t.cancelled() and (e := t.exception()) is not None]
-        if errors:
-            raise errors[0]
-        if any(task.cancelled() for task in tasks):
-            raise asyncio.CancelledError
-        return all(task.result() for task in tasks)
-
-    async def _drive_child(self, child: Frame, node: Node) -> bool:
-        if child.name not in node.optional:
-            return await self._drive(child)
-        try:
-            return await self._drive(child)
-        except AgentFootprintError:
-            # Declared optional: its failed step stays in the journal, its writes do not join.
-            child.open = child.children = child.pc = None
-            child.state = {}
-            return True
-
     def _join(self, frame: Frame, step: Step[Any], children: list[Frame]) -> None:
-        """Brings the branches' writes together, in the order declared.
-
-        A key that one branch wrote is taken over as it is; one that several wrote goes through its
-        reducer.
-        """
-        state = frame.state
-        changed: dict[str, list[Version]] = {}
-        for child in children:
-            for key, version in child.state.items():
-                if state.get(key) is not version:
-                    changed.setdefault(key, []).append(version)
-        for key, versions in changed.items():
-            if len(versions) == 1:
-                state[key] = versions[0]
-                step.writes.append(versions[0])
-                continue
-            reducer = frame.chart.reducers.get(key)
-            base = state.get(key)
-            grown = all(_grew_from(version, base) for version in versions)
-            if grown:
-                value = versions[0].value
-                size = len(base.value) if base is not None else 0
-                for version in versions[1:]:
-                    value = value.extend(version.value[size:])
-            elif reducer is None or all(version.verb == "append" for version in versions):
-                writers = " and ".join(repr(self.journal[version.step].id) for version in versions)
-                raise JoinConflict(
-                    f"{key!r} was written by {writers}: declare how to bring them together "
-                    f"(Annotated[..., Reduce(fn)]), or write different keys"
-                )
+        """Brings the branches' writes together, in the order declared."""
+        states = [child.state for child in children]
+        # All of it is worked out before anything is written: a join that fails has joined nothing.
+        for joined in join(self.journal, frame.state, states, frame.chart.reducers):
+            if len(joined.versions) == 1:
+                frame.state[joined.key] = joined.versions[0]
+                step.writes.append(joined.versions[0])
             else:
-                value = versions[0].value
-                for version in versions[1:]:
-                    value = reducer(value, version.value)
-            self._merge(frame, step, key, value, tuple(versions))
+                self._merge(frame, step, joined)
 
-    def _merge(
-        self, frame: Frame, step: Step[Any], key: str, value: Any, versions: tuple[Version, ...]
-    ) -> None:
+    def _merge(self, frame: Frame, step: Step[Any], joined: Joined) -> None:
+        key, value, verb, versions = joined
         labels = frozenset[Any]().union(*(v.labels for v in versions if v.labels is not None)) or None
-        types = frame.chart.types
-        if types and key not in types:
-            raise FlowInvalid(f"step {step.id!r} writes {key!r}, which the state does not declare")
-        merged = Version(step.number, key, "merge", value, versions, frame.state.get(key), labels)
+        merged = Version(step.number, key, verb, value, versions, frame.state.get(key), labels)
         frame.state[key] = merged
         step.writes.append(merged)
         if self.guard is not None:
@@ -514,32 +403,17 @@ class Run:
     def answer_now(self, ask: Ask) -> Any:
         return self._answers.get(ask.id, UNANSWERED)
 
-    def _prepare_replay(self, frame: Frame, step: Step[Any]) -> None:
+    def _prepare_replay(self, frame: Frame, step: Step[Any]) -> bool:
         from .replay import prepare
 
-        prepare(self, frame, step)
+        return prepare(self, frame, step)
 
 
-def _grew_from(version: Version, base: Version | None) -> bool:
-    """Whether a version came from the base by appends (and joins of appends) alone."""
-    at: Version | None = version
-    while at is not None and at is not base:
-        if at.verb == "set" or not hasattr(at.value, "extend"):
-            return False
-        at = at.previous
-    return at is base
-
-
-async def _settled(tasks: Sequence[asyncio.Future[bool]]) -> None:
-    """Waits until every task is over, even when the waiting itself is cancelled meanwhile."""
-    cancelled: asyncio.CancelledError | None = None
-    while pending := [task for task in tasks if not task.done()]:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
+def _returned(step: Step[Any], returned: Any) -> FlowInvalid:
+    return FlowInvalid(
+        f"step {step.id!r} returned {type(returned).__name__}: "
+        "a step returns nothing, it writes with step[key] = value"
+    )
 
 
 def _frames(frame: Frame) -> list[Frame]:

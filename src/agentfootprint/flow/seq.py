@@ -11,6 +11,15 @@ __all__ = ["Seq"]
 T_co = TypeVar("T_co", covariant=True)
 
 
+class _Buffer(list[Any]):
+    """What the versions of one list share: its items, and the rolling digests of its prefixes as far
+    as somebody asked for them."""
+
+    __slots__ = ("digests",)
+
+    digests: list[bytes]
+
+
 class Seq(Sequence[T_co]):
     """An immutable sequence with O(1) append.
 
@@ -18,16 +27,14 @@ class Seq(Sequence[T_co]):
     that is not the newest copies once, so no version ever sees another's items.
     """
 
-    __slots__ = ("_digests", "_items", "_size")
+    __slots__ = ("_items", "_size")
 
-    _items: list[Any]
+    _items: _Buffer
     _size: int
-    _digests: list[bytes]
 
     def __init__(self, items: Iterable[T_co] = ()) -> None:
-        self._items = list(items)
+        self._items = _Buffer(items)
         self._size = len(self._items)
-        self._digests = []
 
     def append(self, item: Any) -> Seq[Any]:
         """The sequence with one item more."""
@@ -41,13 +48,18 @@ class Seq(Sequence[T_co]):
         grown: Seq[Any] = Seq.__new__(Seq)
         if len(self._items) == self._size:
             grown._items = self._items
-            grown._digests = self._digests
         else:
-            grown._items = self._items[: self._size]
-            grown._digests = self._digests[: self._size]
+            grown._items = _Buffer(self._items[: self._size])
         grown._items.extend(more)
         grown._size = self._size + len(more)
         return grown
+
+    def prefix_digests(self) -> list[bytes]:
+        """The digests of the prefixes of this list, as far as they are known; shared by its versions."""
+        items = self._items
+        if not hasattr(items, "digests"):
+            items.digests = []
+        return items.digests
 
     def __len__(self) -> int:
         return self._size

@@ -64,7 +64,7 @@ def _rests_on(journal: Sequence[StepRecord], node: Version | StepRecord, prefix:
         links = [(version, "input") for version in step.reads]
     else:
         links = [(version, "data") for version in step.reads[:basis]]
-    if prefix and node.previous is not None and node.verb != "set":
+    if prefix and node.previous is not None and node.grew:
         links.append((node.previous, "prefix"))
     if step.because is not None:
         links.append((step.because, "control"))
@@ -130,26 +130,24 @@ def origin(version: Version, index: int) -> Version:
     """The version that put the item at `index` into a growing list."""
     at = version
     while True:
-        start = at.grown_from() if at.verb != "set" else 0
-        if at.verb == "set" or (at.verb == "append" and index >= start):
+        sources = at.basis if at.verb == "merge" and isinstance(at.basis, tuple) else ()
+        if len(sources) == 1:
+            at = sources[0]
+            continue
+        if not at.grew:
             return at
-        if at.verb == "append":
+        start = at.grown_from()
+        if index < start:
             assert at.previous is not None
             at = at.previous
-            continue
-        # A join: the items of its sources stand one after the other behind what they grew from.
-        sources = at.basis if isinstance(at.basis, tuple) else ()
-        if len(sources) == 1 and sources[0].value is at.value:
-            at = sources[0]
-        elif at.previous is not None and index < start:
-            at = at.previous
+        elif not sources:
+            return at
         else:
-            offset = index - start
+            # The items of what was joined stand one after the other behind what they grew from.
+            index -= start
             for source in sources:
                 more = len(source.value) - start
-                if offset < more:
-                    at, index = source, start + offset
+                if index < more:
                     break
-                offset -= more
-            else:
-                return at
+                index -= more
+            at, index = source, start + index

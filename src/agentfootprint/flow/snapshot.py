@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ..errors import (
     AnswerInvalid,
@@ -17,7 +17,8 @@ from ..errors import (
 from .chart import Chart, Flow
 from .frame import Frame
 from .journal import StepRecord, Version, version_id
-from .rows import load_rows, step_rows
+from .reading import load_rows
+from .rows import step_rows
 from .run import Run
 from .step import Step
 
@@ -100,7 +101,7 @@ def restore(
         }
         run.root = _load_frame(data["frame"], flow.chart, flow, steps, versions)
         run.started = float(data["started"])
-    except (JournalInvalid, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (JournalInvalid, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise CheckpointTampered(
             f"the stored run is not what was stored: {type(error).__name__}: {error}"
         ) from None
@@ -115,18 +116,18 @@ def _load_frame(
     steps: Mapping[str, StepRecord],
     versions: Mapping[str, Version],
 ) -> Frame:
+    if row["pc"] is not None and row["pc"] not in chart.nodes:
+        raise ValueError(f"there is no step {row['pc']!r}")
     because = steps[row["because"]] if "because" in row else None
     state = {key: versions[name] for key, name in row["state"].items()}
     frame = Frame(
-        chart, row["path"], row["name"], row["pc"], state, because, row.get("until"), row.get("index")
+        None, chart, row["path"], row["name"], row["pc"], state, because, row.get("until"), row.get("index")
     )
     frame.control = [(steps[name], rejoin) for name, rejoin in row["control"]]
     frame.visits = dict(row["visits"])
     frame.done = row.get("done", False)
     if "open" in row:
-        step = steps[row["open"]]
-        assert isinstance(step, Step)
-        frame.open = step
+        frame.open = cast("Step[Any]", steps[row["open"]])
     if "children" in row:
         frame.children = [
             _load_frame(child, chart_at(flow, child["path"]), flow, steps, versions)

@@ -1,102 +1,30 @@
-"""What a step of a flow holds in its hands: tracked state, recorded effects, questions to people."""
+"""What a step of a flow holds in its hands: tracked state, and the effects of `Effects`."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Mapping
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ..errors import (
-    DeadlineExceeded,
-    FlowInvalid,
-    RecordedFailure,
-    ReplayDiverged,
-    ReplayRefused,
-    ResumeDiverged,
-)
-from .codec import decode, digest
-from .journal import (
-    UNANSWERED,
-    Ask,
-    AskRecord,
-    Call,
-    EventRecord,
-    Label,
-    StepRecord,
-    Version,
-)
+from ..errors import FlowInvalid
+from .effects import Effects
+from .journal import Label, StepRecord, Version
 from .seq import Seq
 
 if TYPE_CHECKING:
     from .frame import Frame
-    from .run import Run
 
-__all__ = ["Pause", "Step"]
+__all__ = ["Step"]
 
 S = TypeVar("S")
-T = TypeVar("T")
 
 
-class Pause(BaseException):
-    """Leaves a step that waits for a person. Not an `Exception`: `except Exception` lets it pass."""
-
-
-def pause_in(error: BaseException) -> bool:
-    """Whether an error is, or an exception group holds, the signal of a pause."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(Pause) is not None
-    return isinstance(error, Pause)
-
-
-class Stored:
-    """A result read back from JSON; decoded when the step that asks for it says its type."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: Any) -> None:
-        self.data = data
-
-
-class Withheld:
-    """A result that was redacted before it was stored."""
-
-    __slots__ = ()
-
-
-WITHHELD = Withheld()
-
-
-class Again:
-    """What a step that is entered again already did: its calls by name and key, and its questions."""
-
-    __slots__ = ("asked", "calls", "inner", "strict")
-
-    def __init__(self, calls: list[Call], *, strict: bool) -> None:
-        self.strict = strict
-        self.asked = 0
-        self.calls: dict[tuple[str, str | None], list[Call]] = {}
-        self.inner: dict[str, list[Call]] = {}
-        for call in reversed(calls):
-            self.calls.setdefault((call.name, call.key), []).append(call)
-            if call.within is not None:
-                self.inner.setdefault(call.within, []).append(call)
-
-
-class Step(StepRecord, Generic[S]):
+class Step(Effects, Generic[S]):
     """The step that is running. Reads and writes through it are the evidence of the run.
 
     `step["key"]` reads, `step["key"] = value` writes, `step.state` does both by attribute on the
     declared state class. Values must not be changed in place after they were written.
     """
 
-    __slots__ = ("_again", "_frame", "_labels", "_run", "paused")
-
-    _again: Again | None
-    _frame: Frame | None
-    _run: Run | None
-    _labels: frozenset[Label] | None
+    __slots__ = ()
 
     # The record's sequences are lists while the step runs.
     reads: list[Version]
@@ -104,7 +32,6 @@ class Step(StepRecord, Generic[S]):
 
     def __init__(
         self,
-        run: Run,
         frame: Frame,
         number: int,
         node: str,
@@ -120,18 +47,14 @@ class Step(StepRecord, Generic[S]):
         self.reads = []
         self.writes = []
         self.calls = ()
-        self.events = ()
-        self.asks = ()
         self.decision = None
         self.status = "running"
-        self.error = None
         self.start = start
         self.end = None
-        self.paused = False
         self._again = None
         self._frame = frame
-        self._run = run
         self._labels = None
+        self.rare = None
 
     # ── state ───────────────────────────────────────────────────────────────────────────────────
 
@@ -217,9 +140,9 @@ class Step(StepRecord, Generic[S]):
         version = Version(self.number, key, verb, value, len(self.reads), state.get(key), labels)
         state[key] = version
         self.writes.append(version)
-        assert self._run is not None
-        if self._run.guard is not None:
-            self._run.guard.wrote(self, version)
+        guard = frame.run.guard if frame.run is not None else None
+        if guard is not None:
+            guard.wrote(self, version)
 
     @property
     def state(self) -> S:
@@ -237,12 +160,6 @@ class Step(StepRecord, Generic[S]):
         return self.run.deps
 
     @property
-    def run(self) -> Run:
-        if self._run is None:
-            raise self._over()
-        return self._run
-
-    @property
     def labels(self) -> frozenset[Label]:
         """The labels of everything read so far."""
         return self._labels or frozenset()
@@ -251,242 +168,6 @@ class Step(StepRecord, Generic[S]):
         """From here on, what was read before no longer labels what is written (of this kind)."""
         if self._labels is not None:
             self._labels = frozenset(label for label in self._labels if label.kind != kind) or None
-
-    # ── effects ─────────────────────────────────────────────────────────────────────────────────
-
-    async def call(
-        self,
-        name: str,
-        fn: Callable[..., Any],
-        /,
-        *args: Any,
-        key: str | None = None,
-        timeout: float | None = None,
-        returns: Any = Any,
-        raises: tuple[type[Exception], ...] = (),
-        within: str | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """An effect outside the run: called once, recorded, and answered from the record when the
-        step is entered again or replayed.
-
-        Args:
-            name: what is called, in the record.
-            fn: a plain or async function; it gets the remaining arguments.
-            key: tells calls of one name apart; without it they are told apart by their order.
-            timeout: seconds; raises `TimeoutError`. The run's deadline holds in any case.
-            returns: the type of the result, for reading it back from JSON.
-            raises: errors that the step itself handles; the record answers with them by name.
-            within: `name:key` of the call during which this one is made; when the record answers
-                for that one, this one is taken over with it.
-
-        Raises:
-            DeadlineExceeded: the run's time was over.
-            ReplayRefused: a replay has no record of this call.
-            ResumeDiverged, ReplayDiverged: the record is of other arguments.
-        """
-        run = self.run
-        if self._again is not None and (hit := self._hit(name, key, (args, kwargs))) is not None:
-            return self._answer(hit, returns, raises)
-        record = self._open_call(name, key, (args, kwargs), within)
-        try:
-            if timeout is None and run.deadline is None:
-                result = fn(*args, **kwargs)
-                if type(result) is CoroutineType or hasattr(result, "__await__"):
-                    result = await result
-            else:
-                result = await self._bounded(fn, args, kwargs, timeout)
-        except BaseException as error:
-            self._close_call(record, error=error)
-            raise
-        record.result = result
-        self._close_call(record)
-        return result
-
-    def call_now(self, name: str, fn: Callable[..., T], /, *args: Any, returns: Any = Any) -> T:
-        """A recorded effect that does not wait: a clock, a random number, the environment."""
-        if self._again is not None and (hit := self._hit(name, None, (args, {}))) is not None:
-            return cast(T, self._answer(hit, returns, ()))
-        record = self._open_call(name, None, (args, {}))
-        try:
-            record.result = result = fn(*args)
-        except BaseException as error:
-            self._close_call(record, error=error)
-            raise
-        self._close_call(record)
-        return result
-
-    def now(self) -> float:
-        """The time in seconds since the epoch, recorded."""
-        return self.call_now("clock", time.time)
-
-    def _open_call(self, name: str, key: str | None, arguments: Any, within: str | None = None) -> Call:
-        run = self.run
-        if run.replaying and run.effects == "recorded":
-            raise ReplayRefused(
-                f"step {self.id!r} calls {name!r}, which the record does not answer: "
-                "a replay does no effects (a fork may be given effects='live')"
-            )
-        record = Call(name, key, arguments, time.time(), within)
-        self._add_call(record)
-        if run.tell is not None:
-            run.tell("call", self, record)
-        return record
-
-    def _add_call(self, record: Call) -> None:
-        # Most steps call nothing and share the empty tuple.
-        if self.calls:
-            self.calls.append(record)  # type: ignore[attr-defined]
-        else:
-            self.calls = [record]
-
-    def _close_call(self, record: Call, error: BaseException | None = None) -> None:
-        record.end = time.time()
-        record.labels = self._labels
-        if error is not None:
-            record.error = (type(error).__name__, str(error))
-            if pause_in(error):
-                # It did not fail, it waits: entered again, it is called again.
-                self.calls = [call for call in self.calls if call is not record]
-        run = self._run
-        if run is not None and run.tell is not None:
-            run.tell("called", self, record)
-
-    async def _bounded(self, fn: Any, args: Any, kwargs: Any, timeout: float | None) -> Any:
-        run = self.run
-        loop = asyncio.get_running_loop()
-        until = None if timeout is None else loop.time() + timeout
-        if run.deadline is not None:
-            left = run.deadline - time.monotonic()
-            if until is None or loop.time() + left < until:
-                try:
-                    async with asyncio.timeout(left):
-                        result = fn(*args, **kwargs)
-                        return await result if hasattr(result, "__await__") else result
-                except TimeoutError:
-                    if time.monotonic() < run.deadline:
-                        raise
-                    raise DeadlineExceeded(
-                        f"the run's time was over in step {self.id!r}: give it a longer timeout"
-                    ) from None
-        async with asyncio.timeout_at(until):
-            result = fn(*args, **kwargs)
-            return await result if hasattr(result, "__await__") else result
-
-    def _hit(self, name: str, key: str | None, arguments: Any) -> Call | None:
-        assert self._again is not None
-        waiting = self._again.calls.get((name, key))
-        if not waiting:
-            return None
-        record = waiting[-1]
-        asked = Call(name, key, arguments, 0.0).arguments_digest
-        if asked != record.arguments_digest:
-            if self.run.patched:
-                return None
-            kind = ReplayDiverged if self._again.strict else ResumeDiverged
-            raise kind(
-                f"step {self.id!r} calls {name!r} with other arguments than were recorded: "
-                "what a step does must follow from what it reads"
-            )
-        waiting.pop()
-        self._add_call(record)
-        for inner in reversed(self._again.inner.get(f"{name}:{key}", ())):
-            self._add_call(inner)
-        return record
-
-    def _answer(self, record: Call, returns: Any, raises: tuple[type[Exception], ...]) -> Any:
-        if record.error is not None:
-            kind, text = record.error
-            for expected in raises:
-                if expected.__name__ == kind:
-                    raise expected(text)
-            raise RecordedFailure(f"{record.name!r} failed when it was recorded: {kind}: {text}")
-        if type(record.result) is Stored:
-            record.result = decode(returns, record.result.data)
-        elif record.result is WITHHELD:
-            raise ReplayRefused(
-                f"the result of {record.name!r} in step {self.id!r} was redacted: "
-                "only the unredacted record can be run again"
-            )
-        return record.result
-
-    # ── people ──────────────────────────────────────────────────────────────────────────────────
-
-    async def ask(
-        self,
-        question: str,
-        *,
-        kind: str = "ask",
-        tool: str | None = None,
-        arguments: Mapping[str, Any] | None = None,
-        data: Any = None,
-        schema: Mapping[str, Any] | None = None,
-        expires_at: float | None = None,
-    ) -> Any:
-        """Asks a person: leaves the step here, and returns the answer when it is entered again.
-
-        The step then runs again from its first line; calls it already made are answered from the
-        record, other side effects repeat: ask before you act.
-
-        Raises:
-            ResumeDiverged: entered again, the step asks something else than before.
-        """
-        return self.ask_now(
-            question,
-            kind=kind,
-            tool=tool,
-            arguments=arguments,
-            data=data,
-            schema=schema,
-            expires_at=expires_at,
-        )
-
-    def ask_now(self, question: str, *, kind: str = "ask", **more: Any) -> Any:
-        """`ask` from code that cannot await."""
-        run = self.run
-        place = self._again.asked if self._again is not None else len(self.asks)
-        if self._again is not None:
-            self._again.asked += 1
-        ask = Ask(f"{self.id}?{place}", question, **more)
-        if place < len(self.asks):
-            record = self.asks[place]
-            if (record.kind, digest(record.ask)) != (kind, digest(ask)):
-                raise ResumeDiverged(
-                    f"step {self.id!r} asked {record.ask.question!r} before it paused and asks "
-                    f"{question!r} now: what is asked must follow from what the step reads"
-                )
-            if record.answer is not UNANSWERED:
-                return record.answer
-        else:
-            record = AskRecord(ask, kind)
-            self.asks = [*self.asks, record]
-            answered = run.answer_now(ask)
-            if answered is not UNANSWERED:
-                record.answer = answered
-                return answered
-        self.paused = True
-        raise Pause
-
-    # ── telling ─────────────────────────────────────────────────────────────────────────────────
-
-    def emit(self, name: str, data: Any = None) -> None:
-        """An event for whoever watches, kept in the journal. `data` is JSON."""
-        record = EventRecord(name, data, time.time())
-        self.events = [*self.events, record]
-        run = self.run
-        if run.tell is not None:
-            run.tell("emit", self, record)
-
-    def live(self, what: Any) -> None:
-        """Something for whoever watches right now; the journal does not keep it."""
-        run = self.run
-        if run.tell is not None:
-            run.tell("live", self, what)
-
-    def _over(self) -> FlowInvalid:
-        return FlowInvalid(
-            f"step {self.id!r} has ended: its Step cannot be used from something it left running"
-        )
 
 
 class _StateView:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .again import WITHHELD
 from .codec import encode
-from .journal import UNANSWERED, Decision, StepRecord, Version
-from .rows import REDACTED, known_secrets, scrub
+from .journal import UNANSWERED, AskRecord, Decision, StepRecord, Version
+from .redaction import REDACTED, known_secrets, scrub, secret
 from .slices import Slice
-from .step import WITHHELD
 
 if TYPE_CHECKING:
     from .footprint import Footprint
@@ -35,7 +36,7 @@ def short(value: Any, width: int = 80) -> str:
 
 
 def _shown(version: Version) -> str:
-    if version.labels and any(label.kind == "secrecy" for label in version.labels):
+    if secret(version.labels) or version.value is WITHHELD:
         return REDACTED
     if version.verb == "append":
         items = version.value[version.grown_from() :]
@@ -43,8 +44,9 @@ def _shown(version: Version) -> str:
     return short(version.value)
 
 
-def tell_decision(decision: Decision) -> str:
-    """The rule that matched and the values it compared; then what did not match before it."""
+def tell_decision(decision: Decision, show: Callable[[Version], str | None] = lambda version: None) -> str:
+    """The rule that matched and the values it compared; then what did not match before it. `show` may
+    have words of its own for a value."""
     choice = decision.choice if isinstance(decision.choice, str) else ", ".join(decision.choice)
     if not decision.rule:
         return f"chose {choice}"
@@ -52,14 +54,18 @@ def tell_decision(decision: Decision) -> str:
     for tried in decision.tried:
         if tried.rule == decision.rule:
             compared = [
-                f"{one.key} is {_shown(one.version)}, {one.test}"
+                f"{one.key} is {show(one.version) or _shown(one.version)}, {one.test}"
                 for one in tried.compared
                 if one.version is not None
             ]
             return f"{told} ({'; '.join(compared)})"
     failed = [
         f"{tried.rule}: {one.key} "
-        + (f"is {_shown(one.version)}, not {one.test}" if one.version else "was never written")
+        + (
+            f"is {show(one.version) or _shown(one.version)}, not {one.test}"
+            if one.version
+            else "was never written"
+        )
         for tried in decision.tried
         for one in tried.compared
         if not one.held
@@ -86,18 +92,21 @@ def _tell_step(footprint: Footprint, step: StepRecord) -> str:
     for call in step.calls:
         outcome = f"failed with {call.error[0]}: {call.error[1]}" if call.error else "answered"
         parts.append(f"called {call.name}, which {outcome}")
-    for record in step.asks:
-        given = "waits" if record.answer is UNANSWERED else f"was answered {short(record.answer)}"
-        parts.append(f"asked {record.ask.question!r}, which {given}")
+    parts += [_tell_ask(record) for record in step.asks]
     if step.decision is not None:
         parts.append(tell_decision(step.decision))
     own = [version for version in step.writes if version.step == step.number]
     for version in own:
-        verb = {"set": "set", "append": "added to", "merge": "joined"}[version.verb]
+        verb = {"set": "set", "append": "added to", "merge": "joined", "reduce": "joined"}[version.verb]
         parts.append(f"{verb} {version.key} = {_shown(version)}")
     if step.status not in ("done", "running"):
         parts.append(step.status + (f" with {step.error[0]}: {step.error[1]}" if step.error else ""))
     return "; ".join(parts) or "done"
+
+
+def _tell_ask(record: AskRecord) -> str:
+    given = "waits" if record.answer is UNANSWERED else f"was answered {short(record.answer)}"
+    return f"asked {record.ask.question!r}, which {given}"
 
 
 def tell_slice(footprint: Footprint, found: Slice) -> str:
@@ -119,6 +128,8 @@ def tell_slice(footprint: Footprint, found: Slice) -> str:
         )
         if calls := [call.name for call in step.calls]:
             rests += f"; called {', '.join(calls)}"
+        for record in step.asks:
+            rests += f"; {_tell_ask(record)}"
         lines.append(f"- {version.key} = {_shown(version)} ({footprint.id_of(version)}): {rests}")
     for step in found.decisions:
         if step.decision is not None:

@@ -20,6 +20,7 @@ __all__ = ["Memory", "Recalled"]
 
 Kind = Literal["episodic"]
 
+_SAID = (Text, Image, File)
 _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
 
 
@@ -84,14 +85,18 @@ class Memory:
                 "None to keep entries"
             )
 
-    async def recall(self, identity: MemoryIdentity, query: str) -> Recalled:
+    async def recall(self, identity: MemoryIdentity, query: str, *, beside: bool = False) -> Recalled:
         """What is shown for a new question: oldest first, each question before its answer.
+
+        `beside=True` leaves out the turns of the identity's own conversation, for a run that
+        continues that conversation anyway: they would be shown twice.
 
         Raises:
             StoreError: the store failed, or an entry cannot be read as a turn.
         """
         assert self.strategy is not None
-        entries = tuple(await self.strategy.recall(self, identity.scoped(self.scope), query))
+        own = identity.conversation_id if beside else None
+        entries = tuple(await self.strategy.recall(self, identity.scoped(self.scope), query, skip=own))
         return Recalled(entries, tuple(self._messages(entries)))
 
     async def remember(
@@ -116,19 +121,25 @@ class Memory:
         entry = MemoryEntry(
             id=self._entry_id(identity, turn_id),
             value={"messages": [encode(question), encode(answer)]},
-            metadata={"turn": turn_id},
+            metadata={"turn": turn_id, "conversation": identity.conversation_id},
             expires=None if self.retention is None else time.time() + self.retention,
         )
         stored = await self.store.put(identity.scoped(self.scope), entry)
         return stored or entry
 
-    async def newest(self, identity: MemoryIdentity, n: int) -> list[MemoryEntry]:
-        """This memory's last `n` entries of exactly this (scoped) identity, newest first."""
+    async def newest(self, identity: MemoryIdentity, n: int, *, skip: str | None = None) -> list[MemoryEntry]:
+        """This memory's last `n` entries of exactly this (scoped) identity, newest first, without those
+        of the conversation `skip`."""
         found: list[MemoryEntry] = []
         cursor: str | None = None
         while True:
             page = await self.store.list(identity, limit=n, cursor=cursor)
-            found += [entry for entry in page.entries if entry.id.startswith(f"{self.id}/")]
+            found += [
+                entry
+                for entry in page.entries
+                if entry.id.startswith(f"{self.id}/")
+                and (skip is None or entry.metadata.get("conversation") != skip)
+            ]
             cursor = page.cursor
             if cursor is None or len(found) >= n:
                 return found[:n]
@@ -147,7 +158,7 @@ class Memory:
                 f"memory {self.id!r}: an entry cannot be read as a turn ({error}): delete it from the store"
             ) from None
         for entry, (question, answer) in zip(entries, turns, strict=True):
-            if question.role != "user" or _answer(answer) != answer:
+            if question.role != "user" or answer.role != "assistant" or not _only_says(answer):
                 raise StoreCorrupt(
                     f"memory {self.id!r}: entry {entry.id!r} is no question and its answer: delete it from "
                     "the store"
@@ -169,5 +180,9 @@ def _answer(message: Message) -> Message | None:
     """What a message says to the user, without what was meant for the vendor; None if it is no answer."""
     if message.role != "assistant" or any(type(part) is ToolCall for part in message.parts):
         return None
-    said = tuple(part for part in message.parts if isinstance(part, (Text, Image, File)))
+    said = tuple(part for part in message.parts if isinstance(part, _SAID))
     return Message.assistant(said) if said else None
+
+
+def _only_says(message: Message) -> bool:
+    return bool(message.parts) and all(isinstance(part, _SAID) for part in message.parts)

@@ -20,8 +20,10 @@ __all__ = ["Strategy", "Window"]
 class Strategy(Protocol):
     """Chooses from a memory. `identity` is already cut to the memory's scope."""
 
-    async def recall(self, memory: Memory, identity: MemoryIdentity, query: str) -> Sequence[MemoryEntry]:
-        """The turns to show, oldest first."""
+    async def recall(
+        self, memory: Memory, identity: MemoryIdentity, query: str, *, skip: str | None = None
+    ) -> Sequence[MemoryEntry]:
+        """The turns to show, oldest first, without those of the conversation `skip`."""
         ...
 
 
@@ -39,5 +41,7 @@ class Window:
         if self.n < 1:
             raise ConfigurationError(f"Window(n={self.n}) shows nothing: n must be at least 1")
 
-    async def recall(self, memory: Memory, identity: MemoryIdentity, query: str) -> Sequence[MemoryEntry]:
-        return (await memory.newest(identity, self.n))[::-1]
+    async def recall(
+        self, memory: Memory, identity: MemoryIdentity, query: str, *, skip: str | None = None
+    ) -> Sequence[MemoryEntry]:
+        return (await memory.newest(identity, self.n, skip=skip))[::-1]

@@ -104,6 +104,7 @@ _ROUTINE = (
     e.ContextPrepared,
     e.RouteDecided,
     e.ModelStarted,
+    e.StepEnded,
 )
 
 

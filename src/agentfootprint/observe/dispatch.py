@@ -81,7 +81,7 @@ class Tap:
                     await self._later.flush(timeout)
                 act = getattr(self.recorder, ability, None) if itself else None
                 if act is not None:
-                    result = act()
+                    result = act(timeout) if isinstance(self.recorder, Queued) else act()
                     if isawaitable(result):
                         await result
         except Exception as error:

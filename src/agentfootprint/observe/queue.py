@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Coroutine
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context
@@ -50,12 +49,11 @@ def queued(
 class _Worker:
     """Whoever empties the queue right now. It ends when the queue is empty: an idle queue owns no task."""
 
-    __slots__ = ("coroutine", "loop", "task")
+    __slots__ = ("loop", "task")
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.task: asyncio.Task[None] | None = None
-        self.coroutine: Coroutine[Any, Any, None] | None = None
 
 
 class Queued:
@@ -138,8 +136,9 @@ class Queued:
         Raises:
             TimeoutError: not done within `timeout` seconds; what is queued stays queued.
         """
-        await self._emptied(timeout)
-        await self._ability("flush")
+        if not self._closed:
+            await self._emptied(timeout)
+            await self._ability("flush", timeout)
 
     async def aclose(self, timeout: float = 5.0) -> None:
         """Flush, then stop and close the recorder. Later events are dropped and counted.
@@ -148,12 +147,14 @@ class Queued:
             TimeoutError: not everything was handled within `timeout` seconds; the rest is dropped and
                 counted.
         """
+        if self._closed:
+            return
         try:
             await self.flush(timeout)
         finally:
             self._stop()
             try:
-                await self._ability("aclose")
+                await self._ability("aclose", timeout)
             finally:
                 if self._thread is not None:
                     self._thread.shutdown(wait=False)
@@ -176,17 +177,18 @@ class Queued:
                 f"recorder {self.faults.name} has {self.pending} events waiting after {timeout} s"
             ) from None
 
-    async def _ability(self, name: str) -> None:
+    async def _ability(self, name: str, timeout: float) -> None:
         act = getattr(self._recorder, name, None)
         if act is None:
             return
-        if self._thread is None:
-            result = act()
-        else:
-            # In the recorder's own thread: it need not know about threads.
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, act)
-        if isawaitable(result):
-            await result
+        async with asyncio.timeout(timeout):
+            if self._thread is None or iscoroutinefunction(act):
+                result = act()
+            else:
+                # In the recorder's own thread: it need not know about threads.
+                result = await asyncio.get_running_loop().run_in_executor(self._thread, act)
+            if isawaitable(result):
+                await result
 
     # --- the worker
 
@@ -207,9 +209,8 @@ class Queued:
         worker = self._hire(loop)
         if worker is None:
             return
-        worker.coroutine = self._drain(worker)
         # In an empty context: the worker outlives the run it was started in and must not keep or show it.
-        task = worker.task = loop.create_task(worker.coroutine, context=Context())
+        task = worker.task = loop.create_task(self._drain(worker), context=Context())
         task.add_done_callback(lambda ended: self._ended(worker, ended))
         # Of a loop that closes while a recorder hangs: `_bury` counts what was lost, asyncio need not log.
         with suppress(AttributeError):
@@ -294,8 +295,6 @@ class Queued:
         worker = self._worker
         if worker is not None and worker.loop is not None and worker.loop.is_closed():
             self._forsake(worker, "the event loop ended; aclose() before it does")
-            if worker.coroutine is not None:
-                worker.coroutine.close()
 
     def _stop(self) -> None:
         with self._lock:

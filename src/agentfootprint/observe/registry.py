@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -15,6 +16,8 @@ from .pattern import Pattern
 __all__ = ["Handle", "Recorders"]
 
 E = TypeVar("E", bound=Event)
+
+_MOMENT = 1.0  # second
 
 
 class Handle:
@@ -95,15 +98,18 @@ class Recorders:
         await finish(self._taps, "flush", timeout)
 
     async def aclose(self, timeout: float = 5.0) -> None:
-        """Detach, flush and close every recorder; each of the two takes at most `timeout` seconds.
+        """Detach, flush and close every recorder, within about `timeout` seconds.
 
         Never raises. A recorder that other agents share is closed for them too.
         """
         with self._lock:
             taps = self._taps
             self._set(())
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
         await finish(taps, "flush", timeout)
-        await finish(taps, "aclose", timeout)
+        # Who spent all the time on flushing still gets a moment to close.
+        await finish(taps, "aclose", max(deadline - loop.time(), min(timeout, _MOMENT)))
 
     def _remove(self, tap: Tap) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import SearchStrategy
 
-__all__ = ["NOT_JSON", "VALUES", "Advance", "for_all", "move", "same"]
+__all__ = ["NOT_JSON", "VALUES", "Advance", "for_all", "move", "must_raise", "same"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,14 @@ NOT_JSON: Sequence[Any] = (
 def same(left: Any, right: Any) -> bool:
     """Equality of JSON values that tells True, 1 and 1.0 apart."""
     return left == right and json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
+
+
+async def must_raise(error: type[Exception], call: Callable[[], Awaitable[object]], why: str) -> None:
+    try:
+        await call()
+    except error:
+        return
+    raise AssertionError(f"{why}: raise {error.__name__}")
 
 
 async def move(advance: Advance, seconds: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import AgentFootprintError
 
-__all__ = ["Arguments", "ArgumentsInvalid"]
+__all__ = ["Arguments", "ArgumentsInvalid", "fresh", "too_deep"]
 
 MAX_DEPTH = 100
 """How deep arguments may be nested. Real ones are a few levels deep; hostile ones exhaust the stack."""
@@ -52,11 +52,10 @@ class Arguments:
             raise ArgumentsInvalid(self._told([_unreadable(raw)]))
         try:
             if type(arguments) is not dict or not _SCALARS.issuperset(map(type, arguments.values())):
-                arguments = _fresh(arguments)
+                arguments = fresh(arguments)
             return self._validate(arguments)
         except _TooDeep:
-            problem = f"they are nested deeper than {MAX_DEPTH} levels; send something flatter"
-            raise ArgumentsInvalid(self._told([problem])) from None
+            raise ArgumentsInvalid(self._told([_DEEP])) from None
         except Exception as error:
             found = _validation_errors(error)
             if found is not None:
@@ -111,20 +110,34 @@ class Arguments:
         return definitions
 
 
+_DEEP = f"they are nested deeper than {MAX_DEPTH} levels; send something flatter"
+
+
 class _TooDeep(Exception):
     pass
 
 
-def _fresh(value: Any, depth: int = MAX_DEPTH) -> Any:
+def too_deep(arguments: Mapping[str, Any]) -> bool:
+    """Whether arguments are nested deeper than any real ones, so that reading them exhausts the stack."""
+    if _SCALARS.issuperset(map(type, arguments.values())):
+        return False
+    try:
+        fresh(arguments)
+    except _TooDeep:
+        return True
+    return False
+
+
+def fresh(value: Any, depth: int = MAX_DEPTH) -> Any:
     """A copy of JSON data that shares nothing with it."""
     if type(value) in _SCALARS:
         return value
     if not depth:
         raise _TooDeep
     if isinstance(value, Mapping):
-        return {key: _fresh(item, depth - 1) for key, item in value.items()}
+        return {key: fresh(item, depth - 1) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return [_fresh(item, depth - 1) for item in value]
+        return [fresh(item, depth - 1) for item in value]
     return value
 
 
@@ -141,6 +154,8 @@ def _unreadable(raw: str) -> str:
         )
     except (RecursionError, ValueError):
         return "they are JSON that cannot be read: nested too deep, or a number too long"
+    if isinstance(data, dict) and too_deep(data):
+        return _DEEP
     kinds = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
     kind = kinds.get(type(data), "an object sent as text" if isinstance(data, dict) else "a number")
     return f"they are {kind}, not a JSON object: {_shown(data)}"

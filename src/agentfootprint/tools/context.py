@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, FlowInvalid
+from .arguments import fresh
 
 if TYPE_CHECKING:
     from ..flow.step import Step
@@ -39,13 +41,13 @@ class ToolContext(Generic[Deps]):
     Attributes:
         tool, call_id: the tool's name and the id of this call, the same when the call is made again
             after a crash: use it as idempotency key.
-        arguments: the call's arguments as the model sent them; do not change them.
+        arguments: the call's arguments as the model sent them; a copy, yours to change.
         identity: who the run is for; None on a run without one.
         deps: what the caller gave to `run(deps=...)`.
         deadline: when the run's time is over, in seconds of `time.monotonic()`; None: never.
     """
 
-    __slots__ = ("_loop", "_step", "arguments", "call_id", "deadline", "deps", "identity", "tool")
+    __slots__ = ("_arguments", "_loop", "_step", "call_id", "deadline", "deps", "identity", "tool")
 
     def __init__(
         self,
@@ -60,10 +62,15 @@ class ToolContext(Generic[Deps]):
         self._loop = asyncio.get_running_loop()
         self.tool = tool
         self.call_id = call_id
-        self.arguments = arguments
+        self._arguments = arguments
         self.identity = identity
         self.deps = deps
         self.deadline = step.run.deadline
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        copied: dict[str, Any] = fresh(self._arguments)
+        return copied
 
     @property
     def run_id(self) -> str:
@@ -75,7 +82,7 @@ class ToolContext(Generic[Deps]):
 
     def emit(self, name: str, data: Any = None) -> None:
         """An event for whoever watches, kept in the footprint. `data` is JSON."""
-        self._on_loop(self._step.emit, name, data)
+        self._on_loop(partial(self._step.emit, within=f"{self.tool}:{self.call_id}"), name, data)
 
     async def call(
         self,
@@ -86,19 +93,23 @@ class ToolContext(Generic[Deps]):
         key: str | None = None,
         timeout: float | None = None,
         returns: Any = Any,
+        raises: tuple[type[Exception], ...] = (),
         **kwargs: Any,
     ) -> Any:
         """A recorded effect: when this call pauses and is entered again, it is not done twice.
 
-        `key` tells effects of one name apart; see `Step.call`.
+        `key` tells effects of one name apart, `raises` are errors the tool itself handles, so that
+        they are raised again as they were; see `Step.call`.
         """
         return await self._step.call(
             name,
             fn,
             *args,
-            key=f"{self.call_id}/{key}" if key is not None else self.call_id,
+            # Never the bare id: that is the key of the tool's own call, which may have the same name.
+            key=f"{self.call_id}/{key or ''}",
             timeout=timeout,
             returns=returns,
+            raises=raises,
             within=f"{self.tool}:{self.call_id}",
             **kwargs,
         )
@@ -125,7 +136,7 @@ class ToolContext(Generic[Deps]):
             question,
             kind=kind,
             tool=self.tool,
-            arguments=self.arguments,
+            arguments=self._arguments,
             data=data,
             schema=schema,
             expires_at=None if expires_in is None else step.now() + expires_in,
@@ -149,7 +160,14 @@ class ToolContext(Generic[Deps]):
         if here:
             fn(*args)
         else:
-            self._loop.call_soon_threadsafe(fn, *args)
+            self._loop.call_soon_threadsafe(_unless_over, fn, args)
+
+
+def _unless_over(fn: Callable[..., None], args: tuple[Any, ...]) -> None:
+    try:
+        fn(*args)
+    except FlowInvalid:
+        return  # The call ended, by its timeout, while its thread went on.
 
 
 def current_tool() -> ToolContext[Any]:

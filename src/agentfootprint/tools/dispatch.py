@@ -12,7 +12,7 @@ from ..errors import AgentFootprintError, ToolError
 from ..events import ToolOutcome
 from ..flow.journal import UNANSWERED
 from ..messages import Message, ToolCall
-from .arguments import ArgumentsInvalid
+from .arguments import ArgumentsInvalid, fresh
 from .context import ToolContext, _current
 from .result import MAX_RESULT_CHARS, render
 from .tool import Tool
@@ -86,8 +86,13 @@ class Dispatcher:
             arguments = tool.bind(call.arguments, call.raw)
         except ArgumentsInvalid as error:
             return _refused(call, "invalid_arguments", str(error))
-        denied = _approval(step, tool, call)
-        if denied is not None:
+        try:
+            question = _wanted(step, tool, call)
+        except Exception as error:
+            # Whether a person must agree is not known, so it does not run.
+            text = f"{call.name} was not run: its approval rule failed with {type(error).__name__}."
+            return _refused(call, "error", text)
+        if question is not None and (denied := _approval(step, call, question)) is not None:
             return _refused(call, "denied", denied)
         given = next((r.answer for r in step.asks if r.kind == "result"), UNANSWERED)
         if given is not UNANSWERED:
@@ -114,17 +119,28 @@ class Dispatcher:
             else:
                 async with asyncio.timeout(timeout) as limit:
                     value = await tool.invoke(arguments, context)
-            return Dispatched(_message(call, _told(tool, value)))
+            done = Dispatched(_message(call, _told(tool, value)))
         except TimeoutError as error:
             if limit is not None and limit.expired():
-                return _refused(
+                done = _refused(
                     call, "timeout", f"{call.name} was stopped: it took longer than {timeout:g} s."
                 )
-            return _refused(call, "error", _failure(tool, error))
-        except Exception as error:
-            return _refused(call, "error", _failure(tool, error))
+            else:
+                done = _refused(call, "error", _failure(tool, error))
+        except asyncio.CancelledError as error:
+            # The run's own cancellation, or one that the tool caught elsewhere and let out.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            done = _refused(call, "error", _failure(tool, error))
+        except (Exception, SystemExit) as error:
+            done = _refused(call, "error", _failure(tool, error))
         finally:
             _current.reset(token)
+        if (swallowed := step.swallowed) is not None:
+            # Not the tool's to answer for, and no result to be kept.
+            raise swallowed
+        return done
 
     def _unknown(self, name: str) -> str:
         known = list(self._tools)
@@ -135,14 +151,22 @@ class Dispatcher:
         return f"There is no tool named {name!r}.{hint} Available: {', '.join(known)}."
 
 
-def _approval(step: Step[Any], tool: Tool[..., Any], call: ToolCall) -> str | None:
-    """Asks for approval where the tool wants it; the text of a denial, or None when it may run."""
+def _wanted(step: Step[Any], tool: Tool[..., Any], call: ToolCall) -> str | None:
+    """The question to ask before the call runs; None when nobody needs to be asked."""
+    asked = next((record for record in step.asks if record.kind == "approval"), None)
+    if asked is not None:
+        # What was asked stands, whatever the tool would ask now.
+        return asked.ask.question
     wanted = tool.approval
     if callable(wanted):
-        wanted = wanted(call.arguments)
+        wanted = wanted(fresh(call.arguments))
     if not wanted:
         return None
-    question = wanted if isinstance(wanted, str) else f"Approve {call.name}?"
+    return wanted if isinstance(wanted, str) else f"Approve {call.name}?"
+
+
+def _approval(step: Step[Any], call: ToolCall, question: str) -> str | None:
+    """Asks for approval; the text of a denial, or None when the call may run."""
     answer = step.ask_now(
         question, kind="approval", tool=call.name, arguments=call.arguments, schema=APPROVAL_SCHEMA
     )
@@ -166,7 +190,7 @@ def _told(tool: Tool[..., Any], value: Any) -> Any:
     return render(value, MAX_RESULT_CHARS if limit is None else limit, tool=tool.name)
 
 
-def _failure(tool: Tool[..., Any], error: Exception) -> str:
+def _failure(tool: Tool[..., Any], error: BaseException) -> str:
     if isinstance(error, ToolError):
         return str(error)
     text = " ".join(str(error).split())

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from ..errors import UnsupportedValue
-from ..flow.codec import dumps, encode
+from ..flow.codec import dumps, encode, mended
 from ..flow.seq import Seq
 from ..messages import File, Image, Part, Text
 
@@ -98,14 +98,7 @@ def _readable(text: str, limit: int, room: int | None = None) -> str:
         return "(the tool returned an empty text)"
     if len(text) > (limit if room is None else room):
         text = _cut(text, limit, limit if room is None else room)
-    if text.isascii():
-        return text
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        # Through UTF-16, so that two halves of one character become that character.
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+    return mended(text)
 
 
 def _cut(text: str, limit: int, room: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
 
@@ -20,7 +20,7 @@ __all__ = ["InMemoryStore"]
 _SWEEP_AFTER = 256
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, for that costs more than the rest of a put; never changed
 class _Row:
     """An entry as it is kept: value and metadata as text, so that nothing is shared with callers."""
 
@@ -40,7 +40,7 @@ class _Row:
         return MemoryEntry(
             self.id,
             from_json(self.value, "an entry"),
-            from_json(self.metadata, "an entry's metadata"),
+            from_json(self.metadata, "an entry's metadata") if self.metadata != "{}" else {},
             self.created,
             self.expires,
             self.version,
@@ -65,9 +65,11 @@ class _Space:
         return row
 
     def add(self, row: _Row) -> None:
-        self.remove(row.id)
+        place, old = row.place, self.rows.get(row.id)
+        if old is None or old.place != place:
+            self.remove(row.id)
+            insort(self.order, place)
         self.rows[row.id] = row
-        insort(self.order, row.place)
 
 
 class InMemoryStore:
@@ -97,7 +99,7 @@ class InMemoryStore:
         self, identity: MemoryIdentity, entry: MemoryEntry, *, expected: str | None = None
     ) -> MemoryEntry | None:
         self._check_open()
-        texts = to_json(entry.value), to_json(dict(entry.metadata))
+        texts = _texts(entry)
         now = self._clock()
         with self._lock:
             if expected is not None:
@@ -108,7 +110,7 @@ class InMemoryStore:
 
     async def put_many(self, identity: MemoryIdentity, entries: Sequence[MemoryEntry]) -> list[MemoryEntry]:
         self._check_open()
-        texts = [(to_json(entry.value), to_json(dict(entry.metadata))) for entry in entries]
+        texts = [_texts(entry) for entry in entries]
         now = self._clock()
         with self._lock:
             pairs = zip(entries, texts, strict=True)
@@ -177,7 +179,9 @@ class InMemoryStore:
     def _write(
         self, identity: MemoryIdentity, entry: MemoryEntry, texts: tuple[str, str], now: float
     ) -> MemoryEntry:
-        space = self._spaces.setdefault(identity, _Space())
+        space = self._spaces.get(identity)
+        if space is None:
+            space = self._spaces[identity] = _Space()
         old = space.find(entry.id, now)
         number = next(self._numbers)
         created = entry.created
@@ -188,7 +192,7 @@ class InMemoryStore:
         )
         space.add(row)
         self._written(entry.expires, now)
-        return replace(entry, created=created, version=row.version)
+        return MemoryEntry(entry.id, entry.value, entry.metadata, created, entry.expires, row.version)
 
     def _written(self, expires: float | None, now: float) -> None:
         """Collects what expired once as much may have expired as there is: constant cost per write."""
@@ -204,3 +208,7 @@ class InMemoryStore:
             else:
                 del self._spaces[identity]
         self._sweep_in = max(sum(len(space.rows) for space in self._spaces.values()), _SWEEP_AFTER)
+
+
+def _texts(entry: MemoryEntry) -> tuple[str, str]:
+    return to_json(entry.value), to_json(dict(entry.metadata)) if entry.metadata else "{}"

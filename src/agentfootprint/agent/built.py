@@ -1,0 +1,194 @@
+"""What an agent was built with, checked once, and what each of its runs is given of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import (
+    ConfigurationError,
+    IdentityRequired,
+    InputInvalid,
+)
+from ..flow import Flow, Run
+from ..identity import MemoryIdentity
+from ..observe.dispatch import Dispatch
+from ..observe.registry import Recorders
+from ..tools.base import RunContext, Toolset
+from ..tools.tool import Tool
+from ..tools.toolset import as_tools
+from .chart import Limits, agent_flow, limit_rules
+from .checkpoint import Checkpoint
+from .checks import check_counts, check_memories, check_provider, check_seconds, is_toolset
+from .conversation import Conversation
+from .resuming import Claims
+from .session import Session, Settings
+from .stream import Buffer
+
+if TYPE_CHECKING:
+    from ..memory.memory import Memory
+    from ..observe.base import Recorder
+    from ..providers.base import LLMProvider
+    from ..state.base import StateStore
+
+__all__ = ["Built"]
+
+CHECKPOINT_SECONDS = 7 * 24 * 3600.0
+
+
+class Built:
+    """The parts of an agent. `Agent` documents them and adds what can be done with them."""
+
+    def __init__(
+        self,
+        provider: LLMProvider,
+        *,
+        system: str | Callable[..., Any] | None = None,
+        tools: Iterable[Tool[..., Any] | Callable[..., Any] | Toolset] = (),
+        name: str = "agent",
+        memory: Sequence[Memory] = (),
+        state: StateStore | None = None,
+        max_iterations: int | None = 20,
+        max_tool_calls: int | None = None,
+        max_total_tokens: int | None = None,
+        timeout: float | None = None,
+        tool_timeout: float | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        recorders: Iterable[Recorder] = (),
+        allow_anonymous: bool = False,
+        checkpoint_key: bytes | str | None = None,
+        checkpoint_ttl: float | None = CHECKPOINT_SECONDS,
+        conversation_retention: float | None = None,
+    ) -> None:
+        # Kept for `replace`: what may be read only once is read here.
+        tools, memory = tuple(tools), tuple(memory)
+        self._given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        check_provider(provider)
+        if not name or not isinstance(name, str):
+            raise ConfigurationError("an agent needs a name: a non-empty string")
+        check_counts(
+            max_iterations=max_iterations,
+            max_tool_calls=max_tool_calls,
+            max_total_tokens=max_total_tokens,
+            max_tokens=max_tokens,
+        )
+        check_seconds(
+            timeout=timeout,
+            tool_timeout=tool_timeout,
+            checkpoint_ttl=checkpoint_ttl,
+            conversation_retention=conversation_retention,
+        )
+        self._toolsets = tuple(item for item in tools if is_toolset(item))
+        self._tools = as_tools(cast(Any, item) for item in tools if not is_toolset(item))
+        check_memories(memory, state)
+        self._state = state
+        self._volatile: StateStore | None = None
+        self._memories = memory
+        self._timeout = timeout
+        self._allow_anonymous = allow_anonymous
+        self._key = checkpoint_key.encode() if isinstance(checkpoint_key, str) else checkpoint_key
+        self._checkpoint_ttl = checkpoint_ttl
+        self._retention = conversation_retention
+        self._durable = bool(state is not None and state.durable) or any(m.store.durable for m in memory)
+        self._settings = Settings(
+            name,
+            provider,
+            system,
+            {one.id: one for one in memory},
+            limit_rules(Limits(max_iterations, max_tool_calls, max_total_tokens)),
+            max_tokens,
+            temperature,
+            tool_timeout,
+        )
+        self._flow = agent_flow(
+            recalls=bool(memory),
+            remembers=bool(memory) or state is not None,
+            dynamic_system=callable(system),
+        )
+        self._recorders = Recorders()
+        for recorder in recorders:
+            self._recorders.attach(recorder)
+
+    @property
+    def name(self) -> str:
+        return self._settings.name
+
+    @property
+    def provider(self) -> LLMProvider:
+        return self._settings.provider
+
+    @property
+    def flow(self) -> Flow[Any]:
+        """The chart that runs walk: `Footprint.load(path, agent.flow)` reads a run back in full."""
+        return self._flow
+
+    # ── what a run is given ─────────────────────────────────────────────────────────────────────
+
+    async def _issue(self, run: Run, session: Session) -> Checkpoint:
+        return await Claims(self._shared, self._key).issue(run, session, self.name, self._checkpoint_ttl)
+
+    @property
+    def _shared(self) -> StateStore:
+        if self._state is not None:
+            return self._state
+        if self._volatile is None:
+            from ..state.memory import InMemoryState
+
+            self._volatile = InMemoryState()
+        return self._volatile
+
+    def _dispatch(self, recorders: Iterable[Recorder], buffer: Buffer | None) -> Dispatch | None:
+        base = self._recorders.snapshot()
+        if buffer is None and recorders == ():
+            return base
+        return Dispatch.combined(base, recorders, None if buffer is None else buffer.put)
+
+    def _session(
+        self,
+        run_id: str,
+        tools: Sequence[Tool[..., Any]],
+        identity: MemoryIdentity | None,
+        deps: Any,
+        dispatch: Dispatch | None,
+        buffer: Buffer | None,
+    ) -> Session:
+        if identity is None and self._memories:
+            identity = MemoryIdentity(conversation_id=run_id)
+        return Session(
+            self._settings,
+            run_id,
+            tools,
+            identity=identity,
+            deps=deps,
+            dispatch=dispatch,
+            buffer=buffer,
+            turn=None,
+        )
+
+    async def _offered(
+        self, identity: MemoryIdentity | None, deps: Any, run_id: str
+    ) -> Sequence[Tool[..., Any]]:
+        """The tools of this run: the agent's own, and what its toolsets offer to this identity."""
+        if not self._toolsets:
+            return self._tools
+        context = RunContext(identity, deps, run_id)
+        found: list[Any] = list(self._tools)
+        for toolset in self._toolsets:
+            found += await cast(Toolset, toolset).tools(context)
+        return as_tools(found)
+
+    def _conversation(self, identity: MemoryIdentity | None, fresh: bool) -> Conversation | None:
+        if self._state is None or fresh or identity is None or identity.conversation_id is None:
+            return None
+        return Conversation(self._state, identity, self._retention)
+
+    def _check_identity(self, identity: MemoryIdentity | None) -> None:
+        if identity is not None and not isinstance(identity, MemoryIdentity):
+            raise InputInvalid(f"identity must be a MemoryIdentity, not {type(identity).__name__}")
+        if self._durable and not self._allow_anonymous and (identity is None or identity.tenant is None):
+            raise IdentityRequired(
+                f"agent {self.name!r} keeps data that outlives this process: pass "
+                "identity=MemoryIdentity(tenant=..., principal=..., conversation_id=...), "
+                "or build the agent with allow_anonymous=True"
+            )

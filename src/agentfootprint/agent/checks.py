@@ -1,0 +1,53 @@
+"""What is wrong with the parts of an agent, told when it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError
+from ..tools.tool import Tool
+
+if TYPE_CHECKING:
+    from ..memory.memory import Memory
+    from ..state.base import StateStore
+
+__all__ = ["check_counts", "check_memories", "check_provider", "check_seconds", "is_toolset"]
+
+
+def check_provider(provider: Any) -> None:
+    if not callable(getattr(provider, "complete", None)) or not callable(getattr(provider, "stream", None)):
+        raise ConfigurationError(
+            f"provider= must have complete() and stream(), {type(provider).__name__} has not: "
+            "MockProvider(reply='...') is one that needs no key"
+        )
+
+
+def check_counts(**counts: Any) -> None:
+    for what, count in counts.items():
+        if count is not None and (type(count) is not int or count < 1):
+            raise ConfigurationError(
+                f"{what} must be a whole number of at least 1, not {count!r}; None: no limit"
+            )
+
+
+def check_seconds(**durations: Any) -> None:
+    for what, seconds in durations.items():
+        if seconds is not None and not (type(seconds) in (int, float) and seconds > 0):
+            raise ConfigurationError(f"{what} must be seconds above 0, not {seconds!r}; None: no limit")
+
+
+def check_memories(memories: Sequence[Memory], state: StateStore | None) -> None:
+    ids = [memory.id for memory in memories]
+    if len(set(ids)) != len(ids):
+        raise ConfigurationError(f"two memories have one id: {', '.join(ids)}")
+    for memory in memories:
+        if state is not None and memory.scope == "conversation" and memory.kind == "episodic":
+            raise ConfigurationError(
+                f"memory {memory.id!r} recalls the conversation that state= already continues: each turn "
+                "would be shown twice. Give it scope='principal', or leave out state="
+            )
+
+
+def is_toolset(item: Any) -> bool:
+    return not isinstance(item, Tool) and callable(getattr(item, "tools", None))

@@ -1,0 +1,112 @@
+"""One question to the model: streamed when somebody reads along, plain otherwise, told either way."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..errors import AgentFootprintError, StreamTruncated
+from ..events import (
+    ModelEnded,
+    ModelFailed,
+    ModelStarted,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDrafted,
+)
+from ..flow import Step
+from ..messages import LLMRequest, LLMResponse
+from .history import usable
+from .session import Session
+
+__all__ = ["ModelCall"]
+
+
+class ModelCall:
+    """Asks the model of a session with one request, and tells whoever watches."""
+
+    __slots__ = ("_own", "_step")
+
+    def __init__(self, step: Step[Any], own: Session) -> None:
+        self._step = step
+        self._own = own
+
+    async def __call__(self, request: LLMRequest) -> LLMResponse:
+        step, own = self._step, self._own
+        provider = own.settings.provider
+        own.tell(
+            ModelStarted,
+            step,
+            provider.name,
+            provider.model,
+            len(request.messages),
+            len(request.tools),
+            own.streaming,
+        )
+        begun = time.monotonic()
+        first: float | None = None
+        chunks = 0
+        try:
+            if own.streaming:
+                reply, chunks, first = await self._streamed(request, begun)
+            else:
+                reply = await provider.complete(request)
+            reply = usable(reply)
+        except Exception as error:
+            code = error.code if isinstance(error, AgentFootprintError) else type(error).__name__
+            own.tell(ModelFailed, step, provider.name, provider.model, code, str(error))
+            raise
+        if own.wants(ModelEnded):
+            own.tell(
+                ModelEnded,
+                step,
+                provider.name,
+                reply.model or provider.model,
+                reply.usage,
+                reply.stop_reason,
+                len(reply.tool_calls),
+                chunks,
+                first,
+                time.monotonic() - begun,
+            )
+        return reply
+
+    async def _streamed(self, request: LLMRequest, begun: float) -> tuple[LLMResponse, int, float | None]:
+        step, own = self._step, self._own
+        reply: LLMResponse | None = None
+        first: float | None = None
+        chunks = 0
+        text = own.teller(TextDelta, step)
+        reasoning = own.teller(ReasoningDelta, step)
+        drafted = own.teller(ToolCallDrafted, step)
+        buffer = own.buffer
+        stream = own.settings.provider.stream(request)
+        try:
+            async for chunk in stream:
+                if chunk.response is not None:
+                    reply = chunk.response
+                    if not chunk.text:
+                        continue
+                if first is None:
+                    first = time.monotonic() - begun
+                chunks += 1
+                if chunk.text and text is not None:
+                    text(chunk.text)
+                if chunk.reasoning and reasoning is not None:
+                    reasoning(chunk.reasoning)
+                if (draft := chunk.tool_call_delta) is not None and drafted is not None:
+                    drafted(draft.index, draft.id, draft.name, draft.arguments)
+                if buffer is not None and buffer.full:
+                    await buffer.room()
+        finally:
+            # A generator left half-way is closed here, in the task that ran it.
+            close = getattr(stream, "aclose", None)
+            if close is not None:
+                await close()
+        if reply is None:
+            raise StreamTruncated(
+                f"{own.settings.provider.name}: the stream ended without its final chunk; "
+                "what arrived is not a whole answer",
+                provider=own.settings.provider.name,
+            )
+        return reply, chunks, first

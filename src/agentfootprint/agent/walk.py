@@ -1,0 +1,96 @@
+"""A run of an agent from where it stands to where it ends or waits, and what hangs on that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from ..errors import AgentFootprintError, DeadlineExceeded
+from ..events import RunEnded, RunFailed, RunPaused
+from ..flow import Run
+from ..messages import Usage
+from .chart import RunInput
+from .checkpoint import Checkpoint
+from .conversation import Turn
+from .history import settled
+from .results import Completed, Paused, Result, Stopped, StopReason
+from .session import Session
+
+__all__ = ["bounded", "walk"]
+
+Ended = TypeVar("Ended", bound="Completed[Any] | Stopped[Any]")
+
+SAVE_SECONDS = 5.0
+"""How long a run that is being cancelled may take to leave its conversation whole."""
+
+
+async def walk(
+    run: Run, session: Session, issue: Callable[[Run, Session], Awaitable[Checkpoint]]
+) -> Result[Any]:
+    """Walks a run, fresh or resumed. `issue` makes the checkpoint of a run that stands still."""
+    turn = session.turn
+    if turn is not None:
+        turn.keep_alive()
+    paused: str | None = None
+    try:
+        try:
+            await run.go()
+        except DeadlineExceeded:
+            await _save_cut(run, turn)
+            # The answer may be there already: only what comes after it was cut off.
+            return _ended(run, session, Stopped(run, StopReason.DEADLINE, run.get("output")))
+        except asyncio.CancelledError:
+            await _save_cut(run, turn)
+            session.tell(RunFailed, None, "cancelled", "the run was cancelled")
+            raise
+        except AgentFootprintError as error:
+            session.tell(RunFailed, None, error.code, str(error))
+            try:
+                error.checkpoint = await issue(run, session)
+            except Exception:
+                error.checkpoint = None  # A run that failed is told with its own error.
+            raise
+        if run.status == "paused":
+            checkpoint = await issue(run, session)
+            paused, asks = checkpoint.digest, checkpoint.asks
+            questions = tuple(ask.question for ask in asks)
+            session.tell(RunPaused, None, tuple(ask.id for ask in asks), questions)
+            return Paused(run, checkpoint)
+        stop = run.get("stop")
+        if stop is not None:
+            return _ended(run, session, Stopped(run, StopReason(stop), run["output"]))
+        return _ended(run, session, Completed(run, run["output"]))
+    finally:
+        if turn is not None:
+            await bounded(turn.end(paused=paused))
+
+
+def _ended(run: Run, session: Session, result: Ended) -> Ended:
+    if session.wants(RunEnded):
+        usage = run.get("usage", Usage())
+        reason = str(result.reason) if isinstance(result, Stopped) else None
+        took = (run.ended or run.started) - run.started
+        session.tell(RunEnded, None, result.status, reason, usage, None, took)
+    return result
+
+
+async def _save_cut(run: Run, turn: Turn | None) -> None:
+    """Keeps what a run that was cut off has of its turn, whole enough to be continued."""
+    if turn is None or "history" not in run.root.state:
+        return
+    given: RunInput = run["input"]
+    await bounded(turn.save(settled(run, given.history)))
+
+
+async def bounded(work: Any) -> None:
+    """Finishes something small although the run is being cancelled; gives up after a few seconds."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait_for(asyncio.shield(task), SAVE_SECONDS)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=SAVE_SECONDS)
+        raise
+    except Exception:
+        # It must not take the place of the run's result, or of its error.
+        return

@@ -1,0 +1,401 @@
+"""Events: every kind is seen from real runs, in order, and a recorder never breaks a run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from agentfootprint import Agent, MemoryIdentity, Paused, ToolContext, tool
+from agentfootprint.errors import ConfigurationError, Overloaded, StoreUnavailable
+from agentfootprint.events import (
+    CATALOGUE,
+    Emitted,
+    Event,
+    ModelEnded,
+    RunEnded,
+    RunStarted,
+    TextDelta,
+    ToolEnded,
+    ToolProgress,
+    ToolStarted,
+)
+from agentfootprint.memory import InMemoryStore, Memory
+from agentfootprint.messages import LLMResponse, Message, Reasoning, ToolCall
+from agentfootprint.providers import MockProvider
+from agentfootprint.state import InMemoryState
+from tests.agent.support import Events, call, mock_of, scripted
+
+ME = MemoryIdentity("acme", "alice", "t-1")
+
+
+@tool
+async def look(ctx: ToolContext[Any]) -> str:
+    """Looks, and says so."""
+    ctx.progress("half way", 0.5)
+    ctx.emit("looked", {"at": "order"})
+    return "seen"
+
+
+@tool
+def look_in_a_thread(ctx: ToolContext[Any]) -> str:
+    """Looks from a thread, and says so."""
+    ctx.progress("in a thread")
+    ctx.emit("looked", {"at": "thread"})
+    return "seen"
+
+
+@tool(approval=True)
+async def pay() -> str:
+    """Pays."""
+    return "paid"
+
+
+class BrokenStore(InMemoryStore):
+    async def put(self, *arguments: Any, **options: Any) -> Any:
+        raise StoreUnavailable("the store is full")
+
+
+class BrokenState(InMemoryState):
+    async def append(self, *arguments: Any, **options: Any) -> int:
+        raise StoreUnavailable("the state is full")
+
+
+async def every_way(recorder: Events) -> None:
+    """Runs that between them do everything an agent can do."""
+
+    def agent(*replies: Any, **options: Any) -> Agent[Any, str]:
+        tools = [look, look_in_a_thread, pay]
+        return scripted(*replies, **{"tools": tools, "recorders": [recorder], **options})
+
+    memory = [Memory("m", scope="principal", store=InMemoryStore())]
+    thinking = LLMResponse(parts=[Reasoning("First I look."), ToolCall("c", "look")])
+    async with agent(thinking, "seen", state=InMemoryState(), memory=memory).stream(
+        "Look.", identity=ME
+    ) as run:
+        async for _ in run:
+            pass
+    paying = agent(call("pay"), "Paid.")
+    paused = await paying.run("Pay.")
+    assert isinstance(paused, Paused)
+    await paying.resume(paused.checkpoint, answer=True, by="bob")
+    busy = MockProvider.fail(Overloaded("busy", provider="mock"))
+    with pytest.raises(Overloaded):
+        await agent(busy).run("Hi.")
+    await agent(call("look"), "Enough.", max_iterations=1).run("Look.")
+    await agent("hi").run("Hi?", messages=[Message.tool("c", "t", "orphan")])
+    broken = [Memory("m", scope="principal", store=BrokenStore())]
+    await agent("hi", memory=broken, state=BrokenState()).run("Hi?", identity=ME)
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+async def test_every_event_of_the_catalogue_is_seen_from_real_runs(name: str) -> None:
+    seen = Events()
+    await every_way(seen)
+    assert name in seen.types, f"{name} is declared and never told"
+
+
+def test_the_catalogue_names_every_kind_of_event_once() -> None:
+    from agentfootprint import events
+
+    declared = [getattr(events, name) for name in events.__all__]
+    kinds = {one for one in declared if isinstance(one, type) and issubclass(one, Event)} - {Event}
+    assert set(CATALOGUE.values()) == kinds
+    assert len(CATALOGUE) == len(kinds)
+
+
+async def test_every_event_says_its_run_and_its_time() -> None:
+    seen = Events()
+    await every_way(seen)
+    assert all(event.run_id and event.at > 1_600_000_000 for event in seen.seen)
+    with_step = {event.type for event in seen.seen if event.step is not None}
+    assert with_step == {name for name in CATALOGUE if not name.startswith("run.")}
+
+
+async def test_a_run_tells_its_story_in_order() -> None:
+    seen = Events()
+    memory = [Memory("m", scope="principal", store=InMemoryStore())]
+    agent = scripted(
+        call("look"), "seen", tools=[look], state=InMemoryState(), memory=memory, recorders=[seen]
+    )
+    result = await agent.run("Look.", identity=ME)
+    story = [event for event in seen.types if event != "step.ended"]
+    assert story == [
+        "run.started",
+        "memory.recalled",
+        "context.prepared",
+        "model.started",
+        "model.ended",
+        "route.decided",
+        "tool.started",
+        "tool.progress",
+        "flow.emitted",
+        "tool.ended",
+        "context.prepared",
+        "model.started",
+        "model.ended",
+        "route.decided",
+        "conversation.saved",
+        "memory.written",
+        "run.ended",
+    ]
+    assert {event.run_id for event in seen.seen} == {result.run_id}
+    times = [event.at for event in seen.seen]
+    assert times == sorted(times)
+    steps = {step.id for step in result.footprint.steps}
+    assert {event.step for event in seen.seen if event.step} <= steps
+
+
+async def test_every_start_has_its_end_also_when_it_goes_wrong() -> None:
+    seen = Events()
+    await every_way(seen)
+    for run_id in {event.run_id for event in seen.seen}:
+        types = [event.type for event in seen.seen if event.run_id == run_id]
+        assert types[0] == "run.started"
+        assert types.count("run.started") == 1
+        ends = [t for t in types if t in ("run.ended", "run.failed", "run.paused")]
+        assert len(ends) == 1 + types.count("run.resumed")
+        assert types[-1] == ends[-1]
+        assert types.count("model.started") == types.count("model.ended") + types.count("model.failed")
+        # A call that waits for a person begins again when the run goes on.
+        begun = types.count("tool.started") - types.count("run.paused")
+        skipped = [e for e in seen.of(ToolEnded) if e.run_id == run_id and e.outcome == "skipped"]
+        assert begun == types.count("tool.ended") - len(skipped)
+
+
+async def test_what_the_events_say_is_what_happened() -> None:
+    seen = Events()
+    agent = scripted(
+        LLMResponse(tool_calls=(ToolCall("c", "look"),)),
+        "seen",
+        tools=[look],
+        name="support",
+        recorders=[seen],
+    )
+    result = await agent.run("Look.", identity=ME)
+    (started,) = seen.of(RunStarted)
+    assert (started.agent, started.identity, started.input) == ("support", ME, "Look.")
+    (tool_started,) = seen.of(ToolStarted)
+    assert (tool_started.tool, tool_started.call_id, dict(tool_started.arguments)) == ("look", "c", {})
+    (progress,) = seen.of(ToolProgress)
+    assert (progress.tool, progress.call_id, progress.message, progress.fraction) == (
+        "look",
+        "c",
+        "half way",
+        0.5,
+    )
+    (emitted,) = seen.of(Emitted)
+    assert (emitted.name, emitted.data) == ("looked", {"at": "order"})
+    (ended,) = seen.of(RunEnded)
+    assert (ended.status, ended.reason, ended.usage, ended.cost) == ("completed", None, result.usage, None)
+    assert ended.duration >= 0
+    assert [e.tool_calls for e in seen.of(ModelEnded)] == [1, 0]
+
+
+async def test_a_thread_tells_on_the_loop_before_its_call_ends() -> None:
+    import threading
+
+    threads: set[int] = set()
+    agent = scripted(call("look_in_a_thread"), "seen", tools=[look_in_a_thread])
+    seen = Events()
+    agent.attach(seen)
+    agent.on("*", lambda event: threads.add(threading.get_ident()))
+    result = await agent.run("Look.")
+    own = [t for t in seen.types if t.startswith(("tool.", "flow."))]
+    assert own == ["tool.started", "tool.progress", "flow.emitted", "tool.ended"]
+    assert threads == {threading.get_ident()}
+    # What was emitted is in the record, also when nobody watches.
+    quiet = await scripted(call("look_in_a_thread"), "seen", tools=[look_in_a_thread]).run("Look.")
+    for one in (result, quiet):
+        told = [e.data for step in one.footprint.steps for e in step.events]
+        assert told == [{"at": "thread"}]
+
+
+async def test_a_thread_that_outlives_its_call_tells_nothing_and_breaks_nothing() -> None:
+    import threading
+
+    let_go, done = threading.Event(), threading.Event()
+
+    @tool(timeout=0.01)
+    def late(ctx: ToolContext[Any]) -> str:
+        """Speaks after its time is over."""
+        let_go.wait(10)
+        try:
+            ctx.emit("still here")
+            ctx.progress("still here")
+        finally:
+            done.set()
+        return "never read"
+
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    seen = Events()
+    result = await scripted(call("late"), "ok", tools=[late], recorders=[seen]).run("Go.")
+    let_go.set()
+    await asyncio.to_thread(done.wait, 10)
+    await asyncio.sleep(0)
+    assert complaints == []
+    assert seen.of(ToolProgress, Emitted) == []
+    assert seen.types[-1] == "run.ended"
+    assert [event for step in result.footprint.steps for event in step.events] == []
+
+
+# ── subscribing ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_on_takes_a_pattern_or_a_type() -> None:
+    agent = scripted(call("look"), "seen", tools=[look])
+    by_pattern: list[str] = []
+    by_type: list[ToolEnded] = []
+    every: list[str] = []
+    agent.on("tool.*", lambda event: by_pattern.append(event.type))
+    agent.on(ToolEnded, by_type.append)
+    agent.on(Event, lambda event: every.append(event.type))
+    await agent.run("Look.")
+    assert by_pattern == ["tool.started", "tool.progress", "tool.ended"]
+    assert [e.result for e in by_type] == ["seen"]
+    assert "run.started" in every
+    assert "step.ended" in every
+
+
+@pytest.mark.parametrize("pattern", ["tol.*", "tool", int, TextDelta("r", 0.0, None, "x")])
+def test_on_refuses_what_can_never_match(pattern: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        scripted("hi").on(pattern, print)
+
+
+async def test_a_detached_recorder_sees_nothing_of_later_runs() -> None:
+    agent = scripted("one", "two", "three")
+    seen = Events()
+    handle = agent.attach(seen)
+    await agent.run("1?")
+    handle.detach()
+    handle.detach()
+    count = len(seen.seen)
+    assert count > 0
+    await agent.run("2?")
+    assert len(seen.seen) == count
+
+
+async def test_a_recorder_attached_during_a_run_sees_later_runs_only() -> None:
+    later = Events()
+
+    @tool
+    async def attach() -> str:
+        """Attaches a recorder while the run goes on."""
+        agent.attach(later)
+        return "attached"
+
+    agent: Agent[Any, str] = scripted(call("attach"), "one", "two", tools=[attach])
+    await agent.run("1?")
+    assert later.seen == []
+    second = await agent.run("2?")
+    assert {event.run_id for event in later.seen} == {second.run_id}
+
+
+async def test_a_recorder_of_one_run_sees_that_run_alone() -> None:
+    agent = scripted("one", "two", "three")
+    mine, always = Events(), Events()
+    agent.attach(always)
+    first = await agent.run("1?", recorders=[mine])
+    await agent.run("2?")
+    assert {event.run_id for event in mine.seen} == {first.run_id}
+    assert len({event.run_id for event in always.seen}) == 2
+    async with agent.stream("3?", recorders=[mine]) as run:
+        async for _ in run:
+            pass
+    assert run.result.run_id in {event.run_id for event in mine.seen}
+
+
+async def test_a_recorder_of_one_run_must_be_one() -> None:
+    with pytest.raises(ConfigurationError, match="no recorder"):
+        await scripted("never").run("1?", recorders=[print])  # type: ignore[list-item]
+
+
+async def test_a_recorder_that_raises_is_counted_and_breaks_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken:
+        def on_event(self, event: Event) -> None:
+            raise RuntimeError("sk-secret in a message")
+
+    agent = scripted(call("look"), "seen", tools=[look])
+    handle, seen = agent.attach(Broken()), Events()
+    agent.attach(seen)
+    with caplog.at_level(logging.WARNING):
+        result = await agent.run("Look.")
+    assert result.output == "seen"
+    assert handle.failures == len(seen.seen) > 5
+    assert isinstance(handle.last_error, RuntimeError)
+    assert len(caplog.records) == 1
+    assert "sk-secret" not in caplog.text
+
+
+async def test_a_broken_recorder_does_not_break_a_stream() -> None:
+    class Broken:
+        def on_event(self, event: Event) -> None:
+            raise RuntimeError
+
+    agent = scripted("Hello.", recorders=[Broken()])
+    async with agent.stream("Hi.") as run:
+        events = [event async for event in run]
+    assert isinstance(events[-1], RunEnded)
+
+
+async def test_an_async_recorder_gets_everything_in_order_by_the_time_it_is_closed() -> None:
+    seen: list[str] = []
+
+    class Slow:
+        async def on_event(self, event: Event) -> None:
+            await asyncio.sleep(0)
+            seen.append(event.type)
+
+    plain = Events()
+    async with scripted(call("look"), "seen", tools=[look], recorders=[plain, Slow()]) as agent:
+        await agent.run("Look.")
+    assert seen == plain.types
+
+
+async def test_a_recorder_cannot_change_what_the_model_asked() -> None:
+    class Vandal:
+        def on_event(self, event: Event) -> None:
+            if isinstance(event, ToolStarted):
+                event.arguments["text"] = "changed"  # type: ignore[index]
+
+    @tool
+    async def echo(text: str) -> str:
+        """Says it again."""
+        return text
+
+    agent = scripted(call("echo", text="said"), "done", tools=[echo], recorders=[Vandal()])
+    result = await agent.run("Go.")
+    assert result.messages[1].tool_calls[0].arguments == {"text": "said"}
+    assert result.messages[2].text == "said"
+    assert mock_of(agent).requests[1].messages[1].tool_calls[0].arguments == {"text": "said"}
+
+
+async def test_enable_attaches_the_recorders_it_is_given() -> None:
+    from agentfootprint.observe import chat_bubble_live_status
+
+    lines: list[str] = []
+    seen = Events()
+    agent = scripted(call("look"), "seen", tools=[look])
+    agent.enable.live_status(chat_bubble_live_status(on_line=lines.append))
+    agent.enable.observability(seen).detach()
+    await agent.run("Look.")
+    assert lines[0] == "Thinking…"
+    assert lines[-1].startswith("Answered in")
+    assert any(line.startswith("Look") for line in lines)
+    assert seen.seen == []
+
+
+async def test_a_recorder_that_says_what_it_wants_gets_nothing_else() -> None:
+    class Selective(Events):
+        def wants(self, kind: type[Event]) -> bool:
+            return kind is RunEnded
+
+    seen = Selective()
+    await scripted(call("look"), "seen", tools=[look], recorders=[seen]).run("Look.")
+    assert seen.types == ["run.ended"]
