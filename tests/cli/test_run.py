@@ -129,6 +129,7 @@ def test_a_run_that_fails_can_go_on_from_its_checkpoint(command: Command, folder
         (["app:agent", "hello", "--resume", "app.py"], "goes on with its own question"),
         (["app:agent", "--resume", "nothing.json"], "nothing.json"),
         (["app:agent", "hello", "--footprint", "no/such/folder/x.jsonl"], "cannot be written"),
+        (["app:agent", "hello", "--checkpoint", "."], "cannot be written"),
     ],
 )
 def test_a_wrong_command_line_runs_nothing(command: Command, arguments: list[str], says: str) -> None:
