@@ -77,24 +77,7 @@ class Agent(Built, Generic[Deps, Output]):
         ConfigurationError: the parts do not fit together; the message names which and how to fix it.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_allow_anonymous",
-        "_checkpoint_ttl",
-        "_durable",
-        "_flow",
-        "_given",
-        "_key",
-        "_memories",
-        "_recorders",
-        "_retention",
-        "_settings",
-        "_state",
-        "_timeout",
-        "_tools",
-        "_toolsets",
-        "_volatile",
-    )
+    __slots__ = ()
 
     # ── running ─────────────────────────────────────────────────────────────────────────────────
 

@@ -39,6 +39,25 @@ CHECKPOINT_SECONDS = 7 * 24 * 3600.0
 class Built:
     """The parts of an agent. `Agent` documents them and adds what can be done with them."""
 
+    __slots__ = (
+        "__weakref__",
+        "_allow_anonymous",
+        "_checkpoint_ttl",
+        "_durable",
+        "_flow",
+        "_given",
+        "_key",
+        "_memories",
+        "_recorders",
+        "_retention",
+        "_settings",
+        "_state",
+        "_timeout",
+        "_tools",
+        "_toolsets",
+        "_volatile",
+    )
+
     def __init__(
         self,
         provider: LLMProvider,
