@@ -560,7 +560,7 @@ async def test_half_characters_from_a_model_do_not_make_a_checkpoint_unreadable(
         await ctx.call("note", note, text)
         return text + str(await ask_human("Sure?", data={"text": text}))
 
-    half = ["\udc00 well", call("write", text="smile " * 100 + "\ud83d")]
+    half: list[Any] = ["\udc00 well", call("write", text="smile " * 100 + "\ud83d")]
     agent: Agent[Any, Any] = Agent(MockProvider(replies=[half, "done"]), tools=[write])
     first = must_pause(await agent.run("Go"))
     text = first.checkpoint.to_json().encode()

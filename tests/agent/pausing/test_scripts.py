@@ -137,6 +137,7 @@ async def test_interrupted_runs_end_like_smooth_ones(
 
     current = agent()
     stops = 0
+    result: Any = None
     work: Any = current.run("Go", identity=ALICE)
     while True:
         try:
