@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import CheckpointTampered, CheckpointVersion, IdentityInvalid
 from ..flow import Ask
-from ..flow.codec import decode, encode, portable
+from ..flow.codec import decode, dumps, encode, mended, portable
 from ..identity import MemoryIdentity
 from ..messages import Usage
 
@@ -88,7 +88,8 @@ class Checkpoint:
             "created": self.created,
             "expires": self.expires,
             "tools": dict(self.tools),
-            "asks": encode(self.asks),
+            # As they will be read: a tool's question may hold half of a character.
+            "asks": json.loads(mended(dumps(encode(self.asks)))),
             "usage": encode(self.usage),
             "texts": self.texts,
             "run": self.packed,
@@ -179,6 +180,7 @@ def pack(run: Mapping[str, Any]) -> tuple[str, list[str]]:
     _collect(run, lengthy)
     texts = [text for text, times in lengthy.items() if times > 1]
     replaced = _replaced(run, {text: f"{_MARK}{place}" for place, text in enumerate(texts)})
+    texts = list(map(mended, texts))
     whole, bare = _zipped(replaced, texts), _zipped(replaced, [])
     # What does not compress (random text, encoded bytes) would only grow.
     apart = len(bare) + len(portable(texts).encode()) < len(whole)

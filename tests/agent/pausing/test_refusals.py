@@ -548,8 +548,9 @@ async def test_one_answer_for_two_questions_is_refused() -> None:
 # ── half characters ─────────────────────────────────────────────────────────────────────────────
 
 
-async def test_half_characters_from_a_model_do_not_make_a_checkpoint_unreadable() -> None:
+async def test_half_characters_do_not_make_a_checkpoint_unreadable() -> None:
     noted: list[str] = []
+    found = "smile " * 100 + "\ud83d"
 
     async def note(text: str) -> str:
         noted.append(text)
@@ -557,15 +558,15 @@ async def test_half_characters_from_a_model_do_not_make_a_checkpoint_unreadable(
 
     @tool(approval=lambda given: f"Write {given['text']}?")
     async def write(ctx: ToolContext[Any], text: str) -> str:
-        await ctx.call("note", note, text)
-        return text + str(await ask_human("Sure?", data={"text": text}))
+        seen = await ctx.call("note", note, found)
+        return text + str(await ask_human(f"Sure of {found}?", data={"text": found, "seen": seen}))
 
-    half: list[Any] = ["\udc00 well", call("write", text="smile " * 100 + "\ud83d")]
+    half: list[Any] = ["\udc00 well", call("write", text=found)]
     agent: Agent[Any, Any] = Agent(MockProvider(replies=[half, "done"]), tools=[write])
     first = must_pause(await agent.run("Go"))
     text = first.checkpoint.to_json().encode()
     second = must_pause(await agent.resume(Checkpoint.from_json(text), answer=True))
     text = second.checkpoint.to_json().encode()
-    result = await agent.resume(Checkpoint.from_json(text), answer="!")
-    assert [m.text for m in result.messages if m.role == "tool"] == ["smile " * 100 + "�!"]
+    result = await agent.resume(Checkpoint.from_json(text), answer="\ud83d")
+    assert [m.text for m in result.messages if m.role == "tool"] == ["smile " * 100 + "��"]
     assert len(noted) == 1
