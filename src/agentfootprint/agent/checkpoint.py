@@ -175,6 +175,7 @@ def pack(run: Mapping[str, Any]) -> tuple[str, list[str]]:
     """A run as compressed text, and the long texts of it that are better kept beside it."""
     # A tool's result stands in the conversation and in the record of its call; together they are
     # often further apart than compression looks back.
+    run = mended(run)
     lengthy: dict[str, int] = {}
     _collect(run, lengthy)
     texts = [text for text, times in lengthy.items() if times > 1]

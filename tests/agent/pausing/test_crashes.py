@@ -11,7 +11,9 @@ import pytest
 from agentfootprint import Agent, Checkpoint, ask_human, tool
 from agentfootprint.errors import (
     AgentFootprintError,
+    AnswerRequired,
     CheckpointUsed,
+    FlowInvalid,
     Overloaded,
     RateLimited,
     StepFailed,
@@ -22,7 +24,7 @@ from agentfootprint.messages import LLMRequest
 from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState
 
-from .support import ALICE, assert_whole, call, go_on, must_pause, output_of, plain
+from .support import ALICE, assert_whole, call, go_on, must_pause, output_of, plain, results_of
 
 
 class Desk:
@@ -72,7 +74,7 @@ async def test_a_model_that_fails_in_any_iteration_is_asked_again_and_nothing_el
     desk.fails = {turn: Overloaded("busy")}
     agent = desk.agent()
     error = await failing(agent.run("Go"), Overloaded)
-    assert f"call_model#{turn} failed with Overloaded: busy" in error.footprint.narrative()
+    assert f"call_model#{turn} failed with Overloaded" in error.footprint.narrative()
     assert error.footprint.status == "failed"
     assert error.checkpoint.asks == []
     result = await go_on(agent, error.checkpoint)
@@ -161,6 +163,38 @@ async def test_a_resumed_run_that_breaks_off_goes_on_without_asking_or_paying_ag
     for request in provider.requests:
         assert_whole(request.messages)
     assert result.footprint.narrative().count("Answered by bob") == 2
+
+
+async def test_a_sibling_that_waits_for_a_person_still_waits_after_the_run_broke_off() -> None:
+    done: list[str] = []
+
+    @tool
+    async def greedy() -> str:
+        try:
+            answer = await ask_human("Sure?")
+        except BaseException:
+            return "swallowed"
+        done.append("greedy")
+        return str(answer)
+
+    @tool(approval=True)
+    async def guarded() -> str:
+        done.append("guarded")
+        return "guarded"
+
+    agent: Agent[Any, Any] = Agent(
+        MockProvider(replies=[[call("guarded"), call("greedy")], "done"]), tools=[greedy, guarded]
+    )
+    error = await failing(agent.run("Go"), FlowInvalid)
+    asks = {ask.tool: ask.id for ask in error.checkpoint.asks}
+    assert set(asks) == {"guarded", "greedy"}
+    with pytest.raises(AnswerRequired):
+        await go_on(agent, error.checkpoint)
+    answers = {asks["guarded"]: True, asks["greedy"]: "sure"}
+    result = await go_on(agent, error.checkpoint, answers=answers)
+    assert (output_of(result), sorted(done)) == ("done", ["greedy", "guarded"])
+    assert results_of(result.messages) == {"guarded": "guarded", "greedy": "sure"}
+    assert_whole(result.messages)
 
 
 # ── a user's own code ───────────────────────────────────────────────────────────────────────────

@@ -179,6 +179,8 @@ CHANGES = {
     "the run cut": edited(lambda body: body.update(run=body["run"][: len(body["run"]) // 2])),
     "no run": put("run", ""),
     "a run that is no text": put("run", {"run": "x"}),
+    "a text beside the run": put("texts", ["x"]),
+    "texts that are none": put("texts", [5]),
     "something behind the run": edited(lambda body: body.update(run=body["run"] + "AAAA")),
     "a run of something else": put("run", base64.b64encode(zlib.compress(b"[1, 2]")).decode()),
     "a signature that is no hash": put("signature", "é\ud800"),
@@ -558,13 +560,12 @@ async def test_half_characters_from_a_model_do_not_make_a_checkpoint_unreadable(
         await ctx.call("note", note, text)
         return text + str(await ask_human("Sure?", data={"text": text}))
 
-    agent: Agent[Any, Any] = Agent(
-        MockProvider(replies=[["\udc00 well", call("write", text="smile \ud83d")], "done"]), tools=[write]
-    )
+    half = ["\udc00 well", call("write", text="smile " * 100 + "\ud83d")]
+    agent: Agent[Any, Any] = Agent(MockProvider(replies=[half, "done"]), tools=[write])
     first = must_pause(await agent.run("Go"))
     text = first.checkpoint.to_json().encode()
     second = must_pause(await agent.resume(Checkpoint.from_json(text), answer=True))
     text = second.checkpoint.to_json().encode()
     result = await agent.resume(Checkpoint.from_json(text), answer="!")
-    assert [m.text for m in result.messages if m.role == "tool"] == ["smile �!"]
+    assert [m.text for m in result.messages if m.role == "tool"] == ["smile " * 100 + "�!"]
     assert len(noted) == 1
