@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import pytest
 from tests.flow.support import answers_to, loaded, stored, told
 
-from agentfootprint.errors import FlowInvalid, StepFailed
+from agentfootprint.errors import FlowInvalid, JoinConflict, StepFailed
 from agentfootprint.flow import SECRET, Decision, Flow, Seq, Step, decide, ge, rule
 
 
