@@ -9,7 +9,7 @@ import pytest
 
 from agentfootprint import Agent, MemoryIdentity, Stopped, StopReason, tool
 from agentfootprint.events import LimitReached, RouteDecided, RunEnded
-from agentfootprint.messages import LLMRequest, LLMResponse, Usage
+from agentfootprint.messages import LLMRequest, LLMResponse, ToolCall, Usage
 from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState
 from tests.agent.support import Events, Model, call, mock_of, results, scripted, whole
@@ -29,8 +29,6 @@ def counted(request: LLMRequest) -> LLMResponse:
     reply = looks_for_ever(request)
     if isinstance(reply, str):
         return LLMResponse(reply, usage=Usage(10, 10))
-    from agentfootprint.messages import ToolCall
-
     return LLMResponse(tool_calls=(ToolCall("c", "look"),), usage=Usage(10, 10))
 
 
@@ -66,6 +64,15 @@ async def test_a_limit_ends_with_one_last_answer_without_tools(
     (ended,) = seen.of(RunEnded)
     assert (ended.status, ended.reason) == ("stopped", str(reason))
     assert [e.choice for e in seen.of(RouteDecided)][-2:] == ["limit", "answer"]
+
+
+async def test_tokens_that_are_not_reported_count_as_too_many() -> None:
+    silent = [LLMResponse(tool_calls=(ToolCall("c", "look"),)), LLMResponse("That is what I saw.")]
+    agent = scripted(*silent, tools=[look], max_total_tokens=1_000_000)
+    result = await agent.run("Look.")
+    assert isinstance(result, Stopped)
+    assert (result.reason, result.output) == (StopReason.MAX_TOKENS, "That is what I saw.")
+    assert result.usage == Usage(unreported=2)
 
 
 async def test_a_batch_that_would_go_over_the_limit_is_not_run_in_part() -> None:

@@ -62,7 +62,8 @@ class Agent(Built, Generic[Deps, Output]):
             that names a conversation, a run continues that conversation. Without it, claims are
             kept in this process and nothing is continued.
         max_iterations: model calls before the last answer is asked for (None: no limit).
-        max_tool_calls, max_total_tokens: further limits of a run.
+        max_tool_calls, max_total_tokens: further limits of a run. Tokens that a vendor does not report
+            count as too many: a limit that cannot be held is not passed over in silence.
         timeout: seconds for a whole run.
         tool_timeout: seconds for each tool call that does not set its own.
         max_tokens, temperature: passed to the model.

@@ -106,7 +106,11 @@ def limit_rules(limits: Limits) -> tuple[Rule, ...]:
         )
     if limits.max_total_tokens is not None:
         most = limits.max_total_tokens
-        spent = check(f"has {most} tokens or more", lambda usage: usage.total_tokens >= most)
+        # What a vendor does not report is not nothing: a limit that cannot be held counts as reached.
+        spent = check(
+            f"has {most} tokens or more, or tokens that were not reported",
+            lambda usage: usage.total_tokens >= most or usage.unreported > 0,
+        )
         rules.append(rule("max_tokens", "limit", pending=nonempty(), usage=spent))
     rules.append(rule("the model asked for tools", "tools", pending=nonempty()))
     return tuple(rules)
@@ -283,7 +287,7 @@ async def remember(c: C) -> None:
     if given.joins:
         new = history[len(heal(given.history).messages) :]
         try:
-            number = await c.call("conversation", functools.partial(_save, own), new)
+            number = await c.call("conversation", partial(_save, own), new)
             own.tell(ConversationSaved, c, number)
         except DeadlineExceeded:
             raise  # Whoever started the run saves the turn: that is not under its deadline.
