@@ -467,3 +467,21 @@ async def test_the_footprint_tells_who_was_asked_what_and_who_answered() -> None
     assert "Answered by bob: True" in told
     assert told.index("Please refund") < told.index("Refund it?") < told.index("refund returned")
     assert "by bob" in result.footprint.why("output")
+
+
+async def test_the_record_of_answered_questions_is_replayed_without_asking_or_doing_anything() -> None:
+    done: list[str] = []
+
+    @tool(approval=True)
+    async def pay(ctx: ToolContext[Any]) -> str:
+        receipt = await ctx.call("pay", lambda: "receipt")
+        note = await ask_human("Note?", expires_in=600)
+        done.append(note)
+        return f"{receipt}, {note}"
+
+    agent = agent_of(pay)
+    second = must_pause(await go_on(agent, await agent.run("Pay"), True, by="bob"))
+    result = await go_on(agent, second, "thanks", by="bob")
+    again = await agent.replay(result.footprint)
+    assert (again["output"], done) == ("done", ["thanks"])
+    assert len(asked_of(agent)) == 2
