@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -195,7 +195,9 @@ SAID = {
 
 
 @pytest.mark.parametrize("place", sorted(SAID))
-async def test_a_labelled_version_is_withheld_from_all_that_leaves(place: str, tmp_path: Path) -> None:
+async def test_a_labelled_version_is_withheld_from_all_that_leaves(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     @tool
     async def echo(text: str) -> str:
         """Says it again."""
@@ -204,11 +206,8 @@ async def test_a_labelled_version_is_withheld_from_all_that_leaves(place: str, t
     agent = scripted(
         call("echo", text=SENTINEL), f"It was {SENTINEL}.", tools=[echo], system=f"The key is {SENTINEL}."
     )
+    monkeypatch.setitem(cast(Any, agent.flow.chart.labels), place, frozenset({SECRET}))
     footprint = (await agent.run(f"My key is {SENTINEL}.")).footprint
-    for step in footprint.steps:
-        for version in step.writes:
-            if version.key == place:
-                version.labels = frozenset({SECRET})
     told = [footprint.to_jsonl(), footprint.narrative(), footprint.why("output"), footprint.to_mermaid()]
     told += [footprint.why(key) for key in footprint.state]
     path = tmp_path / "run.footprint.jsonl"
@@ -225,13 +224,12 @@ async def test_a_labelled_version_is_withheld_from_all_that_leaves(place: str, t
     assert loaded.to_mermaid()
 
 
-async def test_an_unredacted_record_is_written_only_when_asked_for(tmp_path: Path) -> None:
+async def test_an_unredacted_record_is_written_only_when_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     agent = scripted("ok", system=f"The key is {SENTINEL}.")
+    monkeypatch.setitem(cast(Any, agent.flow.chart.labels), "system", frozenset({SECRET}))
     footprint = (await agent.run("Hi.")).footprint
-    for step in footprint.steps:
-        for version in step.writes:
-            if version.key == "system":
-                version.labels = frozenset({SECRET})
     assert SENTINEL not in footprint.to_jsonl()
     assert SENTINEL in footprint.to_jsonl(redact=False)
     from agentfootprint.errors import ReplayRefused

@@ -236,7 +236,8 @@ async def test_half_a_character_from_the_model_reaches_neither_a_file_nor_the_ne
     halved = "half \ud83d and whole \ud83d\ude00"
     broken = asks_for(
         ToolCall("c", "weather", {"city": halved}),
-        ToolCall("d", "weather\ud83d", {"deep": [{halved: halved}]}),
+        ToolCall("d", "weather\ud83d", {halved: [{halved: halved}]}),
+        ToolCall("e", "weather", raw='{"city": "half \ud83d'),
     )
     agent = support(broken, halved)
     result = await agent.run("Hi.")

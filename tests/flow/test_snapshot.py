@@ -150,3 +150,21 @@ async def test_the_answers_of_an_earlier_pause_are_not_asked_for_again() -> None
         seen += ids
         run = await walk().resume(stored(run), answers=answers_to(run, "x"))
     assert seen == ["each#0[1]?0", "each#1[1]?0", "each#2[1]?0", "each#2[3]?0"]
+
+
+async def test_what_is_stored_of_a_loop_s_decisions_does_not_grow_with_its_rounds() -> None:
+    flow: Flow[Any] = Flow("long")
+
+    @flow.step(to="again")
+    def work(step: Step[Any]) -> None:
+        step["n"] = step.get("n", 0) + 1
+
+    @flow.decide(to={"more": "work", "enough": "end"})
+    def again(step: Step[Any]) -> str:
+        return "more" if step["n"] < 100 else "enough"
+
+    @flow.step
+    def end(step: Step[Any]) -> None: ...
+
+    frame = stored(await flow.start(stop_after=151))["frame"]
+    assert frame["control"] == [["again#74", "end"]]

@@ -98,10 +98,17 @@ def usable(response: LLMResponse) -> LLMResponse:
     its id. They do cut characters in half, which have no UTF-8 form, and may nest arguments so deep
     that whatever reads them runs out of stack.
     """
-    calls = response.tool_calls
-    ids = [call.id for call in calls]
-    if "" not in ids and len(set(ids)) == len(ids) and all(map(_sound, response.parts)):
+    seen: set[str] = set()
+    for part in response.parts:
+        if type(part) is ToolCall:
+            if not part.id or part.id in seen:
+                break
+            seen.add(part.id)
+        if not _sound(part):
+            break
+    else:
         return response
+    ids = [call.id for call in response.tool_calls]
     taken: set[str] = set()
     parts = []
     for part in response.parts:
@@ -124,9 +131,9 @@ def usable(response: LLMResponse) -> LLMResponse:
 
 
 def _sound(part: Part) -> bool:
-    if isinstance(part, (Text, Reasoning)):
+    if type(part) is Text or type(part) is Reasoning:
         return has_utf8(part.text)
-    if isinstance(part, ToolCall):
+    if type(part) is ToolCall:
         if part.raw is None and part.name.isascii() and _plain(part.arguments):
             return True
         return not too_deep(part.arguments) and has_utf8(f"{part.name}{part.raw}{_as_text(part.arguments)}")

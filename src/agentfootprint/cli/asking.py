@@ -105,17 +105,14 @@ def parsed(ask: Ask, text: str) -> Any:
     try:
         value = json.loads(text, parse_constant=_refused)
     except (ValueError, RecursionError):
-        fitting(ask, text)
-        return text
+        return fitting(ask, text)
     try:
-        fitting(ask, value)
+        return fitting(ask, value)
     except AnswerInvalid as error:
         try:
-            fitting(ask, text)
+            return fitting(ask, text)
         except AnswerInvalid:
             raise error from None
-        return text
-    return value
 
 
 def _refused(constant: str) -> Any:

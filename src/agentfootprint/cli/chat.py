@@ -15,14 +15,13 @@ from rich.text import Text
 from ..agent import Agent, Paused, Result
 from ..errors import AgentFootprintError, ConversationPaused, InputInvalid
 from ..flow import Footprint
-from ..flow.codec import dumps, encode
 from ..identity import MemoryIdentity
 from ..messages import Message
 from .asking import ask_all, login_name
 from .codes import COMPLETED
 from .loading import as_agent, find, make
 from .loop import Loop
-from .terminal import consoles, printable, read_line, tally, tell_error
+from .terminal import consoles, printable, read_line, tally, tell_error, told_output
 from .view import View
 
 __all__ = ["chat"]
@@ -78,9 +77,10 @@ class _Chat:
 
     def talk(self) -> None:
         self._greet()
+        prompt = Text("› " if sys.stdin.isatty() else "", style="bold cyan")
         while True:
             try:
-                text = read_line(self._out, Text("› ", style="bold cyan")).strip()
+                text = read_line(self._out, prompt).strip()
             except KeyboardInterrupt:
                 self._say("\nCtrl-D or /quit leaves.", "dim")
                 continue
@@ -179,8 +179,7 @@ class _Chat:
         if isinstance(result, Paused):
             self._say("\nLeft unanswered: your next message gives the question up.", "yellow")
         elif result.output is not None:
-            output = result.output
-            self._view.answer(output if isinstance(output, str) else dumps(encode(output)))
+            self._view.answer(told_output(result.output))
         self._say(tally(result, self._took), "dim")
 
     # ── commands ────────────────────────────────────────────────────────────────────────────────

@@ -21,7 +21,7 @@ from .codes import COMPLETED, PAUSED
 from .loading import find, make
 from .loop import Loop
 from .replaying import forked, read, replayed
-from .terminal import consoles, printable
+from .terminal import consoles, print_output, printable
 
 __all__ = ["ReplayOptions", "replay_file"]
 
@@ -65,7 +65,7 @@ def replay_file(options: ReplayOptions) -> int:
     elif options.why is not None:
         print(printable(_why(footprint, options.why)))
     elif options.fork_at is not None:
-        _tell_answer(out, footprint)
+        _tell_answer(footprint)
     elif loaded is None:
         _tell(out, footprint)
     return code
@@ -171,11 +171,10 @@ def _tell_fork(err: Console, before: Footprint, run: Run) -> None:
             err.print(Text(printable(told), style="yellow"), soft_wrap=True)
 
 
-def _tell_answer(out: Console, footprint: Footprint) -> None:
+def _tell_answer(footprint: Footprint) -> None:
     state = footprint.state
     if "output" in state:
-        output = str(state["output"])
-        print(printable(output) if out.is_terminal else output)
+        print_output(state["output"])
         return
     last = next((step for step in reversed(footprint.steps) if step.writes and not step.path), None)
     for key in dict.fromkeys(v.key for v in last.writes) if last is not None else ():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,19 @@ def read(path: Path, loaded: Loaded | None) -> Footprint:
 
 async def replayed(loaded: Loaded, footprint: Footprint) -> Run:
     """Raises `ReplayDiverged` naming the step that did something else, `ReplayRefused` when it cannot be."""
-    return await footprint.replay(deps=await _deps(loaded, footprint))
+    if isinstance(loaded, Agent):
+        return await loaded.replay(footprint)
+    return await footprint.replay()
 
 
 async def forked(
     loaded: Loaded, footprint: Footprint, *, at: str, changes: Mapping[str, Any], live: bool
 ) -> Run:
     types = _flow(loaded).chart.types
-    return await footprint.fork(
-        at=at,
-        set={key: _typed(key, types.get(key, Any), value) for key, value in changes.items()},
-        deps=await _deps(loaded, footprint),
-        effects="live" if live else "recorded",
-    )
+    typed = {key: _typed(key, types.get(key, Any), value) for key, value in changes.items()}
+    if isinstance(loaded, Agent):
+        return await loaded.fork(footprint, at=at, set=typed, effects="live" if live else "recorded")
+    return await footprint.fork(at=at, set=typed, effects="live" if live else "recorded")
 
 
 def _typed(key: str, kind: Any, value: Any) -> Any:
@@ -52,24 +52,7 @@ def _typed(key: str, kind: Any, value: Any) -> Any:
 
 
 def _flow(loaded: Loaded) -> Flow[Any]:
-    return loaded._flow if isinstance(loaded, Agent) else loaded
-
-
-async def _deps(loaded: Loaded, footprint: Footprint) -> Any:
-    if not isinstance(loaded, Agent):
-        return None
-    tools = await loaded._offered(None, None, footprint.run_id)
-    session = loaded._session(footprint.run_id, tools, None, None, None, None)
-    if any(call.name == "conversation" for step in footprint.steps for call in step.calls):
-        session.turn = _NoTurn()  # type: ignore[assignment]
-    return session
-
-
-class _NoTurn:
-    """Stands where the conversation was: a run told again saves nothing."""
-
-    async def save(self, messages: Sequence[Any]) -> int:
-        return 0
+    return loaded.flow if isinstance(loaded, Agent) else loaded
 
 
 def _agent_flows() -> list[Flow[Any]]:

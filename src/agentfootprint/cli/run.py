@@ -22,7 +22,7 @@ from .asking import ask_all, given_answers, login_name
 from .codes import COMPLETED, PAUSED, STOPPED, error_code
 from .loading import as_agent, find, make
 from .loop import Loop
-from .terminal import StatusLine, consoles, printable, tally
+from .terminal import StatusLine, consoles, print_output, printable, tally
 
 __all__ = ["RunOptions", "run_once"]
 
@@ -48,7 +48,7 @@ def run_once(options: RunOptions) -> int:
     """Runs or resumes, asks the person at the terminal where there is one, and tells the result."""
     _check(options)
     found = find(options.target)
-    out, err = consoles()
+    _, err = consoles()
     with Loop() as loop:
         agent = as_agent(options.target, loop.run(make(options.target, found)))
         turn = _Turn(options, agent, loop, err)
@@ -57,7 +57,7 @@ def run_once(options: RunOptions) -> int:
                 result = turn.take()
             except Exception as error:
                 turn.broke_off(error)
-            turn.tell(out, result)
+            turn.tell(result)
         finally:
             loop.run(agent.aclose())
     if isinstance(result, Paused):
@@ -78,8 +78,12 @@ def _check(options: RunOptions) -> None:
     elif options.prompt is not None:
         raise InputInvalid("a resumed run goes on with its own question: leave out the new one")
     for path in (options.footprint, options.checkpoint):
-        if path is not None and not os.access(path.parent, os.W_OK):
-            raise InputInvalid(f"{path} cannot be written: {path.parent} is no folder that can be written to")
+        if path is not None and not _writable(path):
+            raise InputInvalid(f"{path} cannot be written: name a file in a folder that can be written to")
+
+
+def _writable(path: Path) -> bool:
+    return not path.is_dir() and os.access(path if path.exists() else path.parent, os.W_OK)
 
 
 class _Turn:
@@ -143,7 +147,7 @@ class _Turn:
         """Whether a person sits here who is meant to answer."""
         options = self._options
         handed_over = options.as_json or options.checkpoint is not None
-        return not handed_over and sys.stdin.isatty() and self._err.is_terminal
+        return not handed_over and sys.stdin.isatty() and sys.stderr.isatty()
 
     def _asked(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
         try:
@@ -154,14 +158,12 @@ class _Turn:
 
     # ── telling ─────────────────────────────────────────────────────────────────────────────────
 
-    def tell(self, out: Console, result: Result[Any]) -> None:
+    def tell(self, result: Result[Any]) -> None:
         options = self._options
         if options.as_json:
             print(json.dumps(self._report(result), ensure_ascii=False))
         elif not isinstance(result, Paused) and result.output is not None:
-            output = result.output
-            text = output if isinstance(output, str) else json.dumps(encode(output), ensure_ascii=False)
-            print(printable(text) if out.is_terminal else text)
+            print_output(result.output)
         sys.stdout.flush()
         if isinstance(result, Paused):
             self._keep(result)

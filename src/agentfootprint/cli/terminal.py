@@ -13,11 +13,21 @@ from rich.text import Text
 
 from ..agent import Completed, Paused, Result
 from ..errors import ProviderError
+from ..flow.codec import dumps, encode
 from ..observe import Recorder, chat_bubble_live_status
 from ..observe.snippet import seconds, snippet
 from .codes import error_code
 
-__all__ = ["StatusLine", "consoles", "printable", "read_line", "tally", "tell_error"]
+__all__ = [
+    "StatusLine",
+    "consoles",
+    "print_output",
+    "printable",
+    "read_line",
+    "tally",
+    "tell_error",
+    "told_output",
+]
 
 # Control characters, and those that turn the reading direction: whatever could make a terminal show
 # something else than the text says. Line breaks and tabs stay.
@@ -27,6 +37,17 @@ _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud
 def printable(text: str) -> str:
     """Text that a model, a tool or a user wrote, fit for a terminal."""
     return _UNSAFE.sub("�", text.replace("\r\n", "\n"))
+
+
+def told_output(output: Any) -> str:
+    """The answer of a run as text: what `output=` made of it as JSON."""
+    return output if isinstance(output, str) else dumps(encode(output))
+
+
+def print_output(output: Any) -> None:
+    """The answer on standard output: a pipe gets it as it is."""
+    text = told_output(output)
+    print(printable(text) if sys.stdout.isatty() else text)
 
 
 def consoles() -> tuple[Console, Console]:
@@ -76,9 +97,8 @@ def read_line(console: Console, prompt: Text) -> str:
         EOFError: there is none: Ctrl-D, or a pipe that ended.
         KeyboardInterrupt: Ctrl-C.
     """
-    editable = sys.stdin.isatty() and sys.stdout.isatty() and console.file is sys.stdout
-    if editable:
-        # The line editor has to know the prompt, and which of its characters take no room.
+    if sys.stdin.isatty() and sys.stdout.isatty() and console.file is sys.stdout and _line_editor():
+        # The editor has to know the prompt, and which of its characters take no room.
         with console.capture() as shown:
             console.print(prompt, end="")
         return input(re.sub(r"(\x1b\[[0-9;]*m)", "\x01\\1\x02", shown.get()))
@@ -88,6 +108,15 @@ def read_line(console: Console, prompt: Text) -> str:
     if not line:
         raise EOFError
     return line.rstrip("\r\n")
+
+
+def _line_editor() -> bool:
+    """Whether `input` lets a line be edited and brings earlier ones back: it does once this is imported."""
+    try:
+        import readline  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def tally(result: Result[Any], took: float) -> str:

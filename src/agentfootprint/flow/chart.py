@@ -13,7 +13,6 @@ from typing import (
     Literal,
     TypeVar,
     get_args,
-    get_origin,
     get_type_hints,
     overload,
 )
@@ -21,7 +20,6 @@ from typing import (
 from ..errors import FlowInvalid
 from .codec import digest
 from .journal import Label, Version
-from .seq import Seq
 
 if TYPE_CHECKING:
     from .footprint import Footprint
@@ -321,18 +319,12 @@ def _declared(state: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, fro
         extras = getattr(hint, "__metadata__", ())
         kind = get_args(hint)[0] if extras else hint
         types[key] = kind
-        if (get_origin(kind) or kind) is Seq:
-            reducers[key] = _extend
         for extra in extras:
             if isinstance(extra, Reduce):
                 reducers[key] = extra.fn
         if marks := frozenset(extra for extra in extras if isinstance(extra, Label)):
             labels[key] = marks
     return types, reducers, labels
-
-
-def _extend(left: Seq[Any], right: Seq[Any]) -> Seq[Any]:
-    return left.extend(right)
 
 
 def _inline(nodes: Mapping[str, Node]) -> frozenset[str]:

@@ -143,12 +143,7 @@ class Footprint:
         version = self.version(key, at=at)
         if index is None:
             return backward(self.steps, version, limit=limit)
-        if type(version.value) is not Seq:
-            raise InputInvalid(f"{key!r} is no growing list here: ask for it as a whole, without an item")
-        size = len(version.value)
-        if not -size <= index < size:
-            raise InputInvalid(f"{key!r} has {size} items, there is no item {index}")
-        return backward(self.steps, origin(version, index % size), prefix=False, limit=limit)
+        return backward(self.steps, _item_of(version, index), prefix=False, limit=limit)
 
     def impact(self, version: Version | str, *, limit: int = 10_000) -> Slice:
         """What rests on a version (or on the final version of a key)."""
@@ -160,7 +155,10 @@ class Footprint:
         from .telling import tell_slice
 
         if self.code is not None and self.code.explainer is not None:
-            return self.code.explainer(self, self.version(key, at=at), index, limit)
+            version = self.version(key, at=at)
+            if index is not None:
+                _item_of(version, index)
+            return self.code.explainer(self, version, index, limit)
         return tell_slice(self, self.slice(key, index, at=at, limit=limit))
 
     def narrative(self) -> str:
@@ -290,6 +288,17 @@ class Footprint:
 
     def __repr__(self) -> str:
         return f"<Footprint of {self.flow}: {len(self.steps)} steps, {self.status}>"
+
+
+def _item_of(version: Version, index: int) -> Version:
+    """The version that put this item into a growing list."""
+    key = version.key
+    if type(version.value) is not Seq:
+        raise InputInvalid(f"{key!r} is no growing list here: ask for it as a whole, without an item")
+    size = len(version.value)
+    if not -size <= index < size:
+        raise InputInvalid(f"{key!r} has {size} items, there is no item {index}")
+    return origin(version, index % size)
 
 
 def _item(step: StepRecord) -> bool:

@@ -32,7 +32,8 @@ def join(
     order; everything else that several wrote goes through its reducer.
 
     Raises:
-        JoinConflict: several wrote a key that has no reducer.
+        JoinConflict: several wrote a key that has no reducer, or one replaced a list that others
+            appended to.
     """
     changed: dict[str, list[Version]] = {}
     for branch in branches:

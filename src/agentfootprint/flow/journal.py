@@ -32,9 +32,11 @@ __all__ = [
     "StepRecord",
     "StepStatus",
     "Tried",
+    "LabelledVersion",
     "UNANSWERED",
     "Verb",
     "Version",
+    "new_version",
 ]
 
 Verb = Literal["set", "append", "merge", "reduce"]
@@ -66,7 +68,9 @@ class Version:
     replaced or, for an append, grew from.
     """
 
-    __slots__ = ("basis", "key", "labels", "previous", "step", "value", "verb")
+    __slots__ = ("basis", "key", "previous", "step", "value", "verb")
+
+    labels: Labels = None
 
     def __init__(
         self,
@@ -76,7 +80,6 @@ class Version:
         value: Any,
         basis: int | tuple[Version, ...],
         previous: Version | None,
-        labels: Labels = None,
     ) -> None:
         self.step = step
         self.key = key
@@ -84,7 +87,6 @@ class Version:
         self.value = value
         self.basis = basis
         self.previous = previous
-        self.labels = labels
 
     @property
     def grew(self) -> bool:
@@ -96,6 +98,31 @@ class Version:
         """For a list that grew: its length before."""
         previous = self.previous
         return 0 if previous is None else len(previous.value)
+
+
+class LabelledVersion(Version):
+    """A version with labels: few are, and a run holds many versions."""
+
+    __slots__ = ("labels",)
+
+    def __init__(self, labels: Labels, *version: Any) -> None:
+        super().__init__(*version)
+        self.labels = labels
+
+
+def new_version(
+    step: int,
+    key: str,
+    verb: Verb,
+    value: Any,
+    basis: int | tuple[Version, ...],
+    previous: Version | None,
+    labels: Labels,
+) -> Version:
+    """A version, with a place for labels only if it has any."""
+    if labels:
+        return LabelledVersion(labels, step, key, verb, value, basis, previous)
+    return Version(step, key, verb, value, basis, previous)
 
 
 @dataclass(frozen=True, slots=True)

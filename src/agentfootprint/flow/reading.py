@@ -23,6 +23,7 @@ from .journal import (
     Tried,
     Verb,
     Version,
+    new_version,
 )
 from .rows import opener_id
 from .seq import Seq
@@ -177,7 +178,7 @@ class _Reader:
             value = self._merged(kind, basis, previous)
         else:
             value = self._value(kind, row["value"])
-        version = Version(step.number, key, verb, value, basis, previous, _labels(row))
+        version = new_version(step.number, key, verb, value, basis, previous, _labels(row))
         base_id = name = f"{step.id}:{key}"
         nth = 0
         while name in self._versions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from .footprint import Footprint
 from .frame import Frame
 from .guard import Guard, development
 from .join import Joined, join
-from .journal import UNANSWERED, Ask, AskRecord, Decision, StepRecord, Version
+from .journal import UNANSWERED, Ask, AskRecord, Decision, StepRecord, Version, new_version
 from .leaving import left_by, reopen
 from .step import Step
 
@@ -316,7 +317,7 @@ class Run:
                 Frame(
                     self,
                     frame.chart,
-                    f"{step.id}[{i}]",
+                    _inside(step.id, f"[{i}]"),
                     node.name,
                     node.name,
                     dict(frame.state),
@@ -346,7 +347,16 @@ class Run:
             because = step
         until = node.to[0] if node.to else None
         return [
-            Frame(self, frame.chart, f"{step.id}.{name}/", name, name, dict(frame.state), because, until)
+            Frame(
+                self,
+                frame.chart,
+                _inside(step.id, f".{name}/"),
+                name,
+                name,
+                dict(frame.state),
+                because,
+                until,
+            )
             for name in names
         ]
 
@@ -365,7 +375,7 @@ class Run:
         for key, value in values.items():
             declared = frame.chart.labels.get(key)
             marks = declared if labels is None else labels if declared is None else labels | declared
-            version = Version(step.number, key, "set", value, len(reads), None, marks)
+            version = new_version(step.number, key, "set", value, len(reads), None, marks)
             frame.state[key] = version
             step.writes.append(version)
             if self.guard is not None:
@@ -392,7 +402,7 @@ class Run:
     def _merge(self, frame: Frame, step: Step[Any], joined: Joined) -> None:
         key, value, verb, versions = joined
         labels = frozenset[Any]().union(*(v.labels for v in versions if v.labels is not None)) or None
-        merged = Version(step.number, key, verb, value, versions, frame.state.get(key), labels)
+        merged = new_version(step.number, key, verb, value, versions, frame.state.get(key), labels)
         frame.state[key] = merged
         step.writes.append(merged)
         if self.guard is not None:
@@ -414,6 +424,12 @@ def _returned(step: Step[Any], returned: Any) -> FlowInvalid:
         f"step {step.id!r} returned {type(returned).__name__}: "
         "a step returns nothing, it writes with step[key] = value"
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def _inside(step_id: str, place: str) -> str:
+    """The path of a frame that a step opened: one string for all runs, since each record holds it."""
+    return step_id + place
 
 
 def _frames(frame: Frame) -> list[Frame]:

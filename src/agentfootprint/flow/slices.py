@@ -16,6 +16,9 @@ EdgeKind = Literal["data", "prefix", "merge", "control", "input"]
 decision that led to the step; handed into a sub-flow."""
 
 
+Links: TypeAlias = "list[tuple[Version | StepRecord, EdgeKind]]"
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
     """`source` rests on `target`. A decision stands in the graph as its step."""
@@ -29,23 +32,31 @@ class Edge:
 class Slice:
     """A value and everything it rests on, as a graph over versions and decisions, nearest first.
 
-    `cut` names what was left out because a bound was reached: a slice that was cut says so, it
-    never looks whole.
+    `links` are the edges as they were followed: for each node what it rests on, or, in a slice
+    `ahead`, what rests on it. `cut` names what was left out because a bound was reached: a slice
+    that was cut says so, it never looks whole.
     """
 
     root: Version
     journal: Sequence[StepRecord]
     versions: list[Version] = field(default_factory=list)
     decisions: list[StepRecord] = field(default_factory=list)
-    edges: list[Edge] = field(default_factory=list)
+    links: list[tuple[Version | StepRecord, Links]] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
+    ahead: bool = False
+
+    @property
+    def edges(self) -> list[Edge]:
+        """The edges, each from what rests on something to what it rests on."""
+        return [
+            Edge(other, node, kind) if self.ahead else Edge(node, other, kind)
+            for node, links in self.links
+            for other, kind in links
+        ]
 
     def ids(self) -> list[str]:
         """The ids of the versions."""
         return [version_id(self.journal[version.step], version) for version in self.versions]
-
-
-Links: TypeAlias = "list[tuple[Version | StepRecord, EdgeKind]]"
 
 
 def _rests_on(journal: Sequence[StepRecord], node: Version | StepRecord, prefix: bool = True) -> Links:
@@ -105,8 +116,8 @@ def _walk(
     limit: int,
     ahead: bool,
 ) -> Slice:
-    out = Slice(root, journal)
-    versions, decisions, edges = out.versions, out.decisions, out.edges
+    out = Slice(root, journal, ahead=ahead)
+    versions, decisions, followed = out.versions, out.decisions, out.links
     seen: set[int] = {id(root)}
     todo: deque[Version | StepRecord] = deque((root,))
     while todo:
@@ -118,8 +129,9 @@ def _walk(
             decisions.append(node)
         else:
             versions.append(node)
-        for target, kind in links(node):
-            edges.append(Edge(target, node, kind) if ahead else Edge(node, target, kind))
+        found = links(node)
+        followed.append((node, found))
+        for target, _ in found:
             if id(target) not in seen:
                 seen.add(id(target))
                 todo.append(target)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ..errors import FlowInvalid
 from .effects import Effects
-from .journal import Label, StepRecord, Version
+from .journal import Label, StepRecord, Version, new_version
 from .seq import Seq
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Step(Effects, Generic[S]):
         if chart.labels and key in chart.labels:
             labels = chart.labels[key] if labels is None else labels | chart.labels[key]
         state = frame.state
-        version = Version(self.number, key, verb, value, len(self.reads), state.get(key), labels)
+        version = new_version(self.number, key, verb, value, len(self.reads), state.get(key), labels)
         state[key] = version
         self.writes.append(version)
         guard = frame.run.guard if frame.run is not None else None

@@ -51,7 +51,8 @@ def tell_decision(decision: Decision, show: Callable[[Version], str | None] = la
     if not decision.rule:
         return f"chose {choice}"
     told = f"chose {choice} because {decision.rule}"
-    for tried in decision.tried:
+    rules = decision.tried
+    for tried in rules:
         if tried.rule == decision.rule:
             compared = [
                 f"{one.key} is {show(one.version) or _shown(one.version)}, {one.test}"
@@ -66,7 +67,7 @@ def tell_decision(decision: Decision, show: Callable[[Version], str | None] = la
             if one.version
             else "was never written"
         )
-        for tried in decision.tried
+        for tried in rules
         for one in tried.compared
         if not one.held
     ]
@@ -113,24 +114,30 @@ def tell_slice(footprint: Footprint, found: Slice) -> str:
     """The slice as sentences: each version with what it was made from, decisions beside them."""
     root = found.root
     lines = [f"{root.key} is {_shown(root)}, written by {footprint.steps[root.step].id}"]
-    reasons: dict[int, list[str]] = {}
-    for edge in found.edges:
-        if isinstance(edge.target, StepRecord):
+    names: dict[int, str] = {}
+
+    def name(version: Version) -> str:
+        known = names.get(id(version))
+        if known is None:
+            known = names[id(version)] = footprint.id_of(version)
+        return known
+
+    for version, links in found.links:
+        if isinstance(version, StepRecord):
             continue
-        word = {"data": "read", "input": "was given", "prefix": "grew from", "merge": "joined"}[edge.kind]
-        reasons.setdefault(id(edge.source), []).append(
-            f"{word} {edge.target.key} ({footprint.id_of(edge.target)})"
-        )
-    for version in found.versions:
         step = footprint.steps[version.step]
-        rests = "; ".join(reasons.get(id(version), ())) or (
-            "given to the run" if step.node == "input" else "made by the step itself"
+        rests = "; ".join(
+            f"{_RESTS[kind]} {other.key} ({name(other)})"
+            for other, kind in links
+            if not isinstance(other, StepRecord)
         )
+        if not rests:
+            rests = "given to the run" if step.node == "input" else "made by the step itself"
         if calls := [call.name for call in step.calls]:
             rests += f"; called {', '.join(calls)}"
         for record in step.asks:
             rests += f"; {_tell_ask(record)}"
-        lines.append(f"- {version.key} = {_shown(version)} ({footprint.id_of(version)}): {rests}")
+        lines.append(f"- {version.key} = {_shown(version)} ({name(version)}): {rests}")
     for step in found.decisions:
         if step.decision is not None:
             lines.append(f"- {step.id} {tell_decision(step.decision)}")
@@ -138,6 +145,9 @@ def tell_slice(footprint: Footprint, found: Slice) -> str:
     if footprint.truncated:
         lines.append("- the record itself is cut: its file ends before the run did")
     return _scrubbed(footprint, "\n".join(lines))
+
+
+_RESTS = {"data": "read", "input": "was given", "prefix": "grew from", "merge": "joined"}
 
 
 def _scrubbed(footprint: Footprint, text: str) -> str:
