@@ -485,3 +485,21 @@ async def test_the_record_of_answered_questions_is_replayed_without_asking_or_do
     again = await agent.replay(result.footprint)
     assert (again["output"], done) == ("done", ["thanks"])
     assert len(asked_of(agent)) == 2
+
+
+async def test_what_was_done_before_the_call_was_handed_over_stays_in_the_record() -> None:
+    charged: list[str] = []
+
+    @tool
+    async def escalate(ctx: ToolContext[Any]) -> Any:
+        await ctx.call("reserve", charged.append, "reserved")
+        ctx.emit("reserved", {"seats": 2})
+        return pause_here(expires_in=600)
+
+    agent = agent_of(escalate)
+    result = await go_on(agent, await agent.run("Go"), "handled")
+    step = result.footprint.step("call_tools#0[0]")
+    assert "reserve" in [one.name for one in step.calls]
+    assert charged == ["reserved"]
+    again = await agent.replay(result.footprint)
+    assert (again["output"], charged) == ("done", ["reserved"])

@@ -561,11 +561,7 @@ async def test_half_characters_do_not_make_a_checkpoint_unreadable() -> None:
         seen = await ctx.call("note", note, found)
         return text + str(await ask_human(f"Sure of {found}?", data={"text": found, "seen": seen}))
 
-<<<<<<< HEAD
     half: list[Any] = ["\udc00 well", call("write", text=found)]
-=======
-    half: list[Any] = ["\udc00 well", call("write", text="smile " * 100 + "\ud83d")]
->>>>>>> main
     agent: Agent[Any, Any] = Agent(MockProvider(replies=[half, "done"]), tools=[write])
     first = must_pause(await agent.run("Go"))
     text = first.checkpoint.to_json().encode()
