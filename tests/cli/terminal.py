@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-SECONDS = 20.0
+SECONDS = 40.0
 
 # Makes the pseudo-terminal the controlling one, so that Ctrl-C typed on it is a signal.
 _LAUNCH = (
@@ -51,9 +51,9 @@ class Terminal:
     def text(self) -> str:
         return _CODES.sub("", self._raw.decode("utf-8", "replace")).replace("\r", "")
 
-    def read_until(self, expected: str) -> str:
+    def read_until(self, expected: str, seconds: float = SECONDS) -> str:
         """What was shown from the last expected text up to this one."""
-        until = time.monotonic() + SECONDS
+        until = time.monotonic() + seconds
         while (found := self.text.find(expected, self._seen)) < 0:
             if not self._read(until - time.monotonic()):
                 raise AssertionError(f"{expected!r} was not shown; there is: {self.text[self._seen :]!r}")
@@ -76,6 +76,21 @@ class Terminal:
 
     def enter(self, text: str) -> None:
         self.type(f"{text}\n")
+
+    def interrupt_prompt(self, expected: str) -> None:
+        """Presses Ctrl-C at a prompt until it shows.
+
+        Between showing a prompt and waiting for a key, Python's line editor does not notice it: only
+        a machine is that quick, and does what a person would do, who presses it again.
+        """
+        for _ in range(10):
+            self.type("\x03")
+            try:
+                self.read_until(expected, SECONDS / 10)
+            except AssertionError:
+                continue
+            return
+        raise AssertionError(f"{expected!r} was not shown")
 
     def exit_code(self) -> int:
         """Reads to the end and waits for the process."""

@@ -117,13 +117,17 @@ def test_several_questions_of_one_turn_are_asked_one_after_the_other(terminal: O
     assert "Done. There are 7 parcels." in say(screen, "7")
 
 
-@pytest.mark.parametrize("key", ["\x03", "\x04"])
+@pytest.mark.parametrize("key", ["Ctrl-C", "Ctrl-D"])
 def test_a_question_can_be_left_open_and_the_next_message_gives_it_up(terminal: Open, key: str) -> None:
     screen = chat(terminal, "app:stored", *IDENTITY)
     screen.enter("refund it")
     screen.read_until("Approve? [y/N] ")
-    screen.type(key)
-    screen.read_until("your next message gives the question up")
+    left = "your next message gives the question up"
+    if key == "Ctrl-C":
+        screen.interrupt_prompt(left)
+    else:
+        screen.type("\x04")
+        screen.read_until(left)
     screen.read_until(PROMPT)
     assert "Heard: " in say(screen, "hello")
 
@@ -171,8 +175,8 @@ def test_ctrl_c_in_a_stored_conversation_keeps_a_history_that_goes_on(terminal: 
 
 def test_ctrl_c_at_the_prompt_does_not_leave(terminal: Open) -> None:
     screen = chat(terminal)
-    screen.type("half a wo\x03")
-    screen.read_until("Ctrl-D or /quit leaves.")
+    screen.type("half a wo")
+    screen.interrupt_prompt("Ctrl-D or /quit leaves.")
     screen.read_until(PROMPT)
     assert "Heard: hello" in say(screen, "hello")
 

@@ -426,7 +426,7 @@ def _returned(step: Step[Any], returned: Any) -> FlowInvalid:
     )
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=512)
 def _inside(step_id: str, place: str) -> str:
     """The path of a frame that a step opened: one string for all runs, since each record holds it."""
     return step_id + place
