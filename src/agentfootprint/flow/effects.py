@@ -98,11 +98,16 @@ class Effects(StepRecord):
         self._close_call(record)
         return result
 
-    def call_now(self, name: str, fn: Callable[..., T], /, *args: Any, returns: Any = Any) -> T:
-        """A recorded effect that does not wait: a clock, a random number, the environment."""
+    def call_now(
+        self, name: str, fn: Callable[..., T], /, *args: Any, returns: Any = Any, within: str | None = None
+    ) -> T:
+        """A recorded effect that does not wait: a clock, a random number, the environment.
+
+        `returns` and `within` are those of `call`.
+        """
         if self._again is not None and (hit := self._hit(name, None, args)) is not None:
             return cast(T, self._answer(hit, returns, ()))
-        record = self._open_call(name, None, args)
+        record = self._open_call(name, None, args, within)
         try:
             record.result = result = fn(*args)
         except BaseException as error:
@@ -182,11 +187,17 @@ class Effects(StepRecord):
                 return None
         record = waiting.pop(place)
         self._add_call(record)
-        for inner in reversed(self._again.inner.get(f"{name}:{key}", ())):
+        self.take_over(f"{name}:{key}")
+        return record
+
+    def take_over(self, within: str) -> None:
+        """Keeps what was called and told during a call, by its `name:key`, that is not made again."""
+        if self._again is None:
+            return
+        for inner in reversed(self._again.inner.get(within, ())):
             self._add_call(inner)
         if self._again.events:
-            self.events = (*self.events, *(e for e in self._again.events if e.within == f"{name}:{key}"))
-        return record
+            self.events = (*self.events, *(e for e in self._again.events if e.within == within))
 
     def _answer(self, record: Call, returns: Any, raises: tuple[type[Exception], ...]) -> Any:
         if record.error is not None:

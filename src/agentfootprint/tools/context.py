@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import partial
@@ -82,7 +83,7 @@ class ToolContext(Generic[Deps]):
 
     def emit(self, name: str, data: Any = None) -> None:
         """An event for whoever watches, kept in the footprint. `data` is JSON."""
-        self._on_loop(partial(self._step.emit, within=f"{self.tool}:{self.call_id}"), name, data)
+        self._on_loop(partial(self._step.emit, within=self._own_call), name, data)
 
     async def call(
         self,
@@ -110,7 +111,7 @@ class ToolContext(Generic[Deps]):
             timeout=timeout,
             returns=returns,
             raises=raises,
-            within=f"{self.tool}:{self.call_id}",
+            within=self._own_call,
             **kwargs,
         )
 
@@ -139,13 +140,21 @@ class ToolContext(Generic[Deps]):
             arguments=self._arguments,
             data=data,
             schema=schema,
-            expires_at=None if expires_in is None else step.now() + expires_in,
+            expires_at=None if expires_in is None else self._now() + expires_in,
         )
         if answer is None:
             return given
         from ..flow.codec import decode
 
         return decode(answer, given)
+
+    @property
+    def _own_call(self) -> str:
+        # Where the record answers for the tool's call, it answers for what was called within it.
+        return f"{self.tool}:{self.call_id}"
+
+    def _now(self) -> float:
+        return self._step.call_now("clock", time.time, within=self._own_call)
 
     def _tell(self, what: Any) -> None:
         if self._step.run.tell is not None:

@@ -97,6 +97,7 @@ class Dispatcher:
         given = next((r.answer for r in step.asks if r.kind == "result"), UNANSWERED)
         if given is not UNANSWERED:
             # `pause_here` ended the call: what the person said is its result, nothing runs again.
+            step.take_over(f"{call.name}:{call.id}")
             return Dispatched(_message(call, _told(tool, given)))
 
         def invoke(given: Mapping[str, Any]) -> Awaitable[Dispatched]:

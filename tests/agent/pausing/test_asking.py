@@ -467,3 +467,39 @@ async def test_the_footprint_tells_who_was_asked_what_and_who_answered() -> None
     assert "Answered by bob: True" in told
     assert told.index("Please refund") < told.index("Refund it?") < told.index("refund returned")
     assert "by bob" in result.footprint.why("output")
+
+
+async def test_the_record_of_answered_questions_is_replayed_without_asking_or_doing_anything() -> None:
+    done: list[str] = []
+
+    @tool(approval=True)
+    async def pay(ctx: ToolContext[Any]) -> str:
+        receipt = await ctx.call("pay", lambda: "receipt")
+        note = await ask_human("Note?", expires_in=600)
+        done.append(note)
+        return f"{receipt}, {note}"
+
+    agent = agent_of(pay)
+    second = must_pause(await go_on(agent, await agent.run("Pay"), True, by="bob"))
+    result = await go_on(agent, second, "thanks", by="bob")
+    again = await agent.replay(result.footprint)
+    assert (again["output"], done) == ("done", ["thanks"])
+    assert len(asked_of(agent)) == 2
+
+
+async def test_what_was_done_before_the_call_was_handed_over_stays_in_the_record() -> None:
+    charged: list[str] = []
+
+    @tool
+    async def escalate(ctx: ToolContext[Any]) -> Any:
+        await ctx.call("reserve", charged.append, "reserved")
+        ctx.emit("reserved", {"seats": 2})
+        return pause_here(expires_in=600)
+
+    agent = agent_of(escalate)
+    result = await go_on(agent, await agent.run("Go"), "handled")
+    step = result.footprint.step("call_tools#0[0]")
+    assert "reserve" in [one.name for one in step.calls]
+    assert charged == ["reserved"]
+    again = await agent.replay(result.footprint)
+    assert (again["output"], charged) == ("done", ["reserved"])

@@ -614,11 +614,8 @@ async def test_a_torn_conversation_heals_and_is_not_torn_again() -> None:
 async def test_half_characters_do_not_poison_a_conversation() -> None:
     state = InMemoryState()
     parts = [ToolCall("a", "look", {"n": "\ud83d"})]
-    replies: list[Any] = [
-        LLMResponse(text="\udc00 hm", tool_calls=parts, stop_reason="tool_calls"),
-        "done",
-        "still here",
-    ]
+    torn = LLMResponse(text="\udc00 hm", tool_calls=parts, stop_reason="tool_calls")
+    replies: list[Any] = [torn, "done", "still here"]
     agent = agent_of(state, provider=MockProvider(replies=replies))
     await agent.run("one", identity=ALICE)
     assert output_of(await agent.run("two", identity=ALICE)) == "still here"

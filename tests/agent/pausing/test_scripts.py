@@ -136,8 +136,7 @@ async def test_interrupted_runs_end_like_smooth_ones(
         return Agent(provider, tools=world.tools, state=state, max_iterations=None)
 
     current = agent()
-    stops = 0
-    result: Any = None
+    stops, result = 0, None
     work: Any = current.run("Go", identity=ALICE)
     while True:
         try:
