@@ -17,9 +17,12 @@ from pathlib import Path
 
 SECONDS = 40.0
 
-# Makes the pseudo-terminal the controlling one, so that Ctrl-C typed on it is a signal.
+# Makes the pseudo-terminal the controlling one, so that Ctrl-C typed on it is a signal, and listens to
+# that signal, which whoever started the tests may have switched off for all that comes below.
 _LAUNCH = (
-    "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from agentfootprint.cli import main; main()"
+    "import fcntl, signal, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from agentfootprint.cli import main; main()"
 )
 
 _CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[>=]")
