@@ -14,6 +14,7 @@ from agentfootprint.errors import InputInvalid
 from agentfootprint.events import HistoryHealed
 from agentfootprint.messages import Image, Message, Reasoning, Text, ToolCall
 from agentfootprint.providers import MockProvider
+from agentfootprint.state import InMemoryState
 from tests.agent.support import Events, completed, mock_of, scripted, whole
 
 
@@ -232,3 +233,13 @@ async def test_a_named_conversation_goes_on_by_itself_unless_the_run_is_fresh() 
     await agent.run("Second.", identity=me)
     texts = [[m.text for m in request.messages] for request in mock_of(agent).requests]
     assert texts == [["First."], ["Apart."], ["First.", "one", "Second."]]
+
+
+@pytest.mark.parametrize("given", ["and a question", None])
+async def test_an_earlier_conversation_is_not_put_in_front_of_the_stored_one(given: str | None) -> None:
+    me = MemoryIdentity("acme", "alice", "t-1")
+    agent = scripted("one", "two", state=InMemoryState())
+    earlier = [*(await agent.run("First.", fresh=True, identity=me)).messages, Message.user("Second.")]
+    with pytest.raises(InputInvalid, match="fresh=True"):
+        await agent.run(given, messages=earlier, identity=me)
+    assert completed(await agent.run(given, messages=earlier, identity=me, fresh=True)).output == "two"

@@ -86,10 +86,10 @@ class Terminal:
         Between showing a prompt and waiting for a key, Python's line editor does not notice it: only
         a machine is that quick, and does what a person would do, who presses it again.
         """
-        for _ in range(10):
+        for _ in range(3):
             self.type("\x03")
             try:
-                self.read_until(expected, SECONDS / 10)
+                self.read_until(expected, SECONDS / 3)
             except AssertionError:
                 continue
             return

@@ -347,6 +347,11 @@ class Agent(Built, Generic[Deps, Output]):
         session = self._session(run.id, toolset, identity, deps, dispatch, buffer)
         run.deps, run.tell = session, session.hears
         conversation = self._conversation(identity, fresh)
+        if conversation is not None and messages and (input is not None or len(messages) > 1):
+            raise InputInvalid(
+                "messages= and this identity's stored conversation both say what came before: leave out "
+                "messages, or pass fresh=True"
+            )
         history = tuple(messages[:-1] if input is None else messages) if messages else ()
         if conversation is not None:
             session.turn = turn = await conversation.begin(run.id, wait=busy_timeout, abandon=abandon_paused)

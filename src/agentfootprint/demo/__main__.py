@@ -27,10 +27,10 @@ async def story() -> None:
     say(f"A support desk for two shops, {orders.totals()[0]:,} orders in SQLite. No key, no server.")
 
     title("Two shops ask at the same time; one Agent object serves both")
-    alice, ben = await asyncio.gather(
-        ask(agent, ALICE, "Where is order A-2444?"),
-        ask(agent, BEN, "What did Ines Weber order?"),
-    )
+    asked = ((ALICE, "Where is order A-2444?"), (BEN, "What did Ines Weber order?"))
+    alice, ben = await asyncio.gather(*(agent.run(question, identity=who) for who, question in asked))
+    for (who, question), result in zip(asked, (alice, ben), strict=True):
+        told(who, question, result)
     say(f"Both runs were under way together for {together(alice, ben) * 1000:.0f} ms.")
 
     title("Each sees the orders of its own shop only")
@@ -61,9 +61,13 @@ async def story() -> None:
 
 async def ask(agent: Agent[None, str], who: MemoryIdentity, question: str) -> Result[str]:
     result = await agent.run(question, identity=who)
+    told(who, question, result)
+    return result
+
+
+def told(who: MemoryIdentity, question: str, result: Result[str]) -> None:
     answer = f"A person is asked: {result.asks[0].question}" if isinstance(result, Paused) else result.output
     say(f"{who.principal} of {who.tenant}: {question}\n  {answer}")
-    return result
 
 
 def another_process(person: str) -> bool:
