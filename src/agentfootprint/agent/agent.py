@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 from ..errors import (
     AgentFootprintError,
     ConfigurationError,
+    InputInvalid,
     ReplayRefused,
 )
 from ..events import Event, RunResumed, RunStarted
