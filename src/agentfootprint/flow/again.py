@@ -51,7 +51,7 @@ class Again:
     `answered` are questions of the same step in another run, whose answers hold if it asks the same.
     """
 
-    __slots__ = ("answered", "asked", "calls", "diverged", "events", "inner", "strict")
+    __slots__ = ("answered", "asked", "calls", "cut", "diverged", "events", "inner", "strict")
 
     def __init__(
         self,
@@ -60,10 +60,12 @@ class Again:
         *,
         strict: bool,
         answered: Sequence[AskRecord] = (),
+        cut: frozenset[tuple[str, str | None]] = frozenset(),
     ) -> None:
         self.strict = strict
         self.events = events
         self.answered = answered
+        self.cut = cut
         self.asked = 0
         self.diverged: ResumeDiverged | ReplayDiverged | None = None
         self.calls: dict[tuple[str, str | None], list[Call]] = {}

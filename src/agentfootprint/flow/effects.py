@@ -190,6 +190,10 @@ class Effects(StepRecord):
         self.take_over(f"{name}:{key}")
         return record
 
+    def was_cut(self, name: str, key: str | None = None) -> bool:
+        """Whether this call was begun before, when the step broke off, and its outcome is not known."""
+        return self._again is not None and (name, key) in self._again.cut
+
     def take_over(self, within: str) -> None:
         """Keeps what was called and told during a call, by its `name:key`, that is not made again."""
         if self._again is None:

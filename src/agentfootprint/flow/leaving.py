@@ -62,7 +62,7 @@ def reopen(frame: Frame, step: Step[Any]) -> None:
 
     After a pause even failed calls answer as before, since the step has gone past them; after
     an error or a cancellation only what succeeded counts, the rest is tried again. What a call
-    that was cancelled did is not known: it is tried again in any case.
+    that was cancelled did is not known: the step may ask (`was_cut`), else it is tried again.
     """
     paused = step.status == "paused"
     step.paused = False
@@ -74,7 +74,12 @@ def reopen(frame: Frame, step: Step[Any]) -> None:
         return  # its function is over, only what it opened goes on
     done = [c for c in step.calls if c.end is not None and (c.error is None or paused)]
     kept = [c for c in done if c.error is None or c.error[0] != CANCELLED]
-    step._again = Again(kept, step.events, strict=False)
+    cut = [
+        c
+        for c in step.calls
+        if not paused and (c.end is None or (c.error is not None and c.error[0] == CANCELLED))
+    ]
+    step._again = Again(kept, step.events, strict=False, cut=frozenset((c.name, c.key) for c in cut))
     step.calls = ()
     step.reads, step.writes, step.events = [], [], ()
     step._labels = None

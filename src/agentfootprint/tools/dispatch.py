@@ -100,7 +100,10 @@ class Dispatcher:
             step.take_over(f"{call.name}:{call.id}")
             return Dispatched(_message(call, _told(tool, given)))
 
-        def invoke(given: Mapping[str, Any]) -> Awaitable[Dispatched]:
+        def invoke(given: Mapping[str, Any]) -> Dispatched | Awaitable[Dispatched]:
+            if step.was_cut(call.name, call.id) and not tool.idempotent:
+                text = f"{call.name} was cut off before it ended: whether it took effect is not known."
+                return _refused(call, "error", text)
             return self._invoke(step, tool, call, arguments)
 
         # Recorded with the arguments as the model sent them: those are what was approved.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentfootprint import Agent, Checkpoint, ask_human, tool
+from agentfootprint import Agent, Checkpoint, ToolContext, ask_human, tool
 from agentfootprint.errors import (
     AgentFootprintError,
     AnswerRequired,
@@ -195,6 +195,45 @@ async def test_a_sibling_that_waits_for_a_person_still_waits_after_the_run_broke
     assert (output_of(result), sorted(done)) == ("done", ["greedy", "guarded"])
     assert results_of(result.messages) == {"guarded": "guarded", "greedy": "sure"}
     assert_whole(result.messages)
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+async def test_a_call_that_was_cut_off_is_made_again_only_when_that_does_no_harm(idempotent: bool) -> None:
+    begun: list[str] = []
+    running = asyncio.Event()
+    for_ever = asyncio.Event()
+
+    @tool(idempotent=idempotent)
+    async def pay(ctx: ToolContext[Any]) -> str:
+        begun.append(ctx.call_id)
+        running.set()
+        if len(begun) == 1:
+            await for_ever.wait()
+        return "paid"
+
+    @tool
+    async def careless() -> str:
+        await running.wait()
+        try:
+            return str(await ask_human("Sure?"))
+        except BaseException:
+            return "never mind"
+
+    agent: Agent[Any, Any] = Agent(
+        MockProvider(replies=[[call("pay"), call("careless")], "done"]), tools=[pay, careless]
+    )
+    error = await failing(agent.run("Go"), FlowInvalid)
+    assert begun == ["call_1"]
+    result = await go_on(agent, error.checkpoint, "yes")
+    paid, careless_said = [m for m in result.messages if m.role == "tool"]
+    assert careless_said.text == "yes"
+    if idempotent:
+        assert (paid.text, begun) == ("paid", ["call_1", "call_1"])
+    else:
+        assert paid.is_error
+        assert "whether it took effect is not known" in paid.text
+        assert begun == ["call_1"]
+    await agent.replay(result.footprint)
 
 
 # ── a user's own code ───────────────────────────────────────────────────────────────────────────
