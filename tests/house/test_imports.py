@@ -18,11 +18,18 @@ SOURCE = Path(agentfootprint.__file__).parent
 
 # Prints what a statement loads that nobody should have to wait for: third-party modules, and the database.
 PROBE = """
-import sys
+import os, sys
 before = set(sys.modules)
 {statement}
 loaded = {{name.partition(".")[0] for name in set(sys.modules) - before}} - {{"agentfootprint"}}
-print(*sorted(name for name in loaded if name not in sys.stdlib_module_names or name == "sqlite3"))
+library = os.path.dirname(os.__file__)
+
+def standard(name):
+    # A module of the interpreter's own may be missing from its list of names.
+    file = getattr(sys.modules[name], "__file__", None) or ""
+    return name in sys.stdlib_module_names or os.path.dirname(file) == library
+
+print(*sorted(name for name in loaded if not standard(name) or name == "sqlite3"))
 """
 
 

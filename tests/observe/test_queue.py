@@ -74,6 +74,8 @@ async def turns(count: int = 20) -> None:
 @contextmanager
 def nothing_said(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Neither asyncio nor Python complains about tasks or coroutines left behind."""
+    gc.collect()  # what earlier tests left behind is theirs
+    caplog.clear()
     with warnings.catch_warnings(record=True) as caught, caplog.at_level(logging.WARNING, "asyncio"):
         warnings.simplefilter("always")
         yield
