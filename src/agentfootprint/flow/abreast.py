@@ -30,13 +30,14 @@ async def drive_all(drive: Drive, children: list[Frame], node: Node) -> bool:
         return finished
     gate = None if node.limit is None else asyncio.Semaphore(node.limit)
 
-    async def one(child: Frame) -> bool:
-        if gate is None:
-            return await _drive_child(drive, child, node)
+    async def gated(child: Frame, gate: asyncio.Semaphore) -> bool:
         async with gate:
             return await _drive_child(drive, child, node)
 
-    tasks = [asyncio.ensure_future(one(child)) for child in waiting]
+    tasks = [
+        asyncio.ensure_future(_drive_child(drive, child, node) if gate is None else gated(child, gate))
+        for child in waiting
+    ]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
