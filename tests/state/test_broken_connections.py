@@ -1,0 +1,180 @@
+"""Stores on servers whose connections break: errors are named, nothing is lost in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from agentfootprint.errors import StoreError, StoreUnavailable
+from agentfootprint.state import StateKey
+from tests.servers.proxy import Proxy
+from tests.servers.stores import place, state_at
+
+KEY = StateKey(None, "kind", "name")
+
+ON_SERVERS = ("redis", "postgres", "dynamodb")
+
+
+@pytest.fixture(params=ON_SERVERS)
+async def proxied(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Any, Proxy]]:
+    """A store that reaches its server through a proxy."""
+    async with place(request.param, tmp_path) as (kind, address, name):
+        parts = urlsplit(address)
+        assert parts.port is not None
+        async with Proxy(parts.port) as proxy:
+            user = f"{parts.username}@" if parts.username else ""
+            through = urlunsplit(parts._replace(netloc=f"{user}127.0.0.1:{proxy.port}"))
+            async with state_at(kind, through, name) as store:
+                yield store, proxy
+
+
+async def test_connections_that_were_cut_while_idle_are_made_anew(proxied: tuple[Any, Proxy]) -> None:
+    store, proxy = proxied
+    record = await store.compare_and_set(KEY, None, "one")
+    for _ in range(3):
+        proxy.cut()
+        await asyncio.sleep(0)
+        found = None
+        for _ in range(2):  # An idle connection that broke may be noticed by the first call only.
+            with contextlib.suppress(StoreUnavailable):
+                found = await store.get(KEY)
+                break
+        assert found == record
+
+
+async def test_a_write_whose_answer_is_lost_happened_once_and_says_so(proxied: tuple[Any, Proxy]) -> None:
+    store, proxy = proxied
+    record = await store.compare_and_set(KEY, None, "before")
+    assert record is not None
+    proxy.swallow_answers()
+    with pytest.raises(StoreUnavailable):
+        await store.compare_and_set(KEY, record.version, "after")
+    with pytest.raises(StoreUnavailable):
+        await store.increment(KEY, 5)
+    proxy.heal()
+    found = await store.get(KEY)
+    assert found is not None
+    assert found.value in ("before", "after")
+    assert await store.increment(KEY, 0) in (0, 5)
+
+
+async def test_the_outcome_of_a_compare_and_set_is_found_out_when_one_answer_is_lost(
+    proxied: tuple[Any, Proxy],
+) -> None:
+    store, proxy = proxied
+    record = await store.compare_and_set(KEY, None, "before")
+    assert record is not None
+    proxy.swallow_answers(times=1)
+    written = await store.compare_and_set(KEY, record.version, "after")
+    assert written is not None
+    found = await store.get(KEY)
+    assert found is not None
+    assert (found.value, found.version) == ("after", written.version)
+
+
+async def test_a_server_that_is_away_is_named_at_once_and_used_again_when_it_is_back(
+    proxied: tuple[Any, Proxy],
+) -> None:
+    store, proxy = proxied
+    record = await store.compare_and_set(KEY, None, "one")
+    await proxy.close()
+    with pytest.raises(StoreUnavailable, match=rf"127\.0\.0\.1:{proxy.port}"):
+        async with asyncio.timeout(20):
+            await store.get(KEY)
+    await proxy.listen()
+    found = None
+    async with asyncio.timeout(20):
+        while found is None:
+            with contextlib.suppress(StoreUnavailable):
+                found = await store.get(KEY)
+    assert found == record
+
+
+async def test_a_server_that_says_nothing_does_not_hold_a_cancelled_call(proxied: tuple[Any, Proxy]) -> None:
+    store, proxy = proxied
+    await store.compare_and_set(KEY, None, "one")
+    proxy.stall()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await store.get(KEY)
+    proxy.heal()
+    found = await store.get(KEY)
+    assert found is not None
+    assert found.value == "one"
+
+
+@pytest.mark.parametrize("kind", ON_SERVERS)
+async def test_one_store_serves_several_event_loops(kind: str, tmp_path: Path) -> None:
+    async with place(kind, tmp_path) as where, state_at(*where) as store:
+        await store.increment(KEY)
+        totals: list[int | None] = []
+
+        async def elsewhere() -> None:
+            totals.append(await store.increment(KEY))
+
+        for _ in range(2):
+            thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
+            thread.start()
+            await asyncio.to_thread(thread.join)
+        assert totals == [2, 3]
+        assert await store.increment(KEY) == 4
+
+
+@pytest.mark.parametrize("kind", ON_SERVERS)
+async def test_nothing_that_is_left_to_a_server_stays_for_ever(kind: str, tmp_path: Path) -> None:
+    """What has a time to live is collected by the server itself, some time after its deadline."""
+    async with place(kind, tmp_path) as (kind, address, name), state_at(kind, address, name) as store:
+        await store.compare_and_set(KEY, None, 1, ttl=5)
+        await store.increment(KEY, ttl=5)
+        await store.append(KEY, 1, ttl=5)
+        if kind == "redis":
+            import redis.asyncio
+
+            async with redis.asyncio.Redis.from_url(address) as client:
+                left = [await client.pttl(key) async for key in client.scan_iter(match=f"{name}:*")]
+            assert len(left) == 4
+            assert all(0 < each <= 120_000 for each in left)
+        elif kind == "dynamodb":
+            client = store._table._client
+            items = client.scan(TableName=name)["Items"]
+            assert len(items) == 4
+            assert all("expiresAt" in item for item in items)
+            told = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+            assert (told["TimeToLiveStatus"], told["AttributeName"]) == ("ENABLED", "expiresAt")
+        else:
+            import psycopg
+
+            store._clock = lambda: 10**11
+            for _ in range(100):  # Writes sweep what has expired.
+                await store.increment(StateKey(None, "kind", "other"))
+            async with await psycopg.AsyncConnection.connect(address) as connection:
+                for table in ("record", "counter", "log"):
+                    query = psycopg.sql.SQL("SELECT count(*) FROM {} WHERE expires IS NOT NULL")
+                    where = psycopg.sql.Identifier(name, f"agentfootprint_{table}")
+                    cursor = await connection.execute(query.format(where))
+                    assert await cursor.fetchone() == (0,)
+
+
+async def test_a_table_that_is_not_there_is_told_with_what_to_do() -> None:
+    from tests.servers.databases import dynamodb_url
+
+    async with state_at("dynamodb", dynamodb_url(), "nowhere") as store:
+        with pytest.raises(StoreError, match="create_table"):
+            await store.get(KEY)
+
+
+async def test_a_table_is_made_once() -> None:
+    from tests.servers.databases import dynamodb_url
+
+    async with state_at("dynamodb", dynamodb_url(), "made-twice") as store:
+        await store.create_table()
+        await store.increment(KEY)
+        await store.create_table()
+        assert await store.increment(KEY) == 2
