@@ -10,6 +10,7 @@
     ├── RunError                      a run could not go on; like all that a run raises it carries .footprint
     │   ├── StepFailed                a step's own code raised; the cause is __cause__
     │   ├── JoinConflict              two branches wrote one key that has no reducer
+    │   ├── CostBudgetExceeded        the next call could cost more than is left; it was not made
     │   ├── DeadlineExceeded          the run's time was over
     │   ├── OutputInvalid             the answer does not fit output=
     │   ├── MutatedInPlace            development mode: a written value was changed afterwards
@@ -39,6 +40,9 @@
     └── ProviderError                 a language model could not answer (.status, .retry_after, .provider)
         ├── RateLimited, Overloaded, Unavailable, TimedOut, StreamTruncated
         ├── Unauthorized, InvalidRequest, ContextWindowExceeded, ContentFiltered
+        ├── CircuitOpen               not asked: our own circuit breaker is open (.retry_after)
+        ├── RateLimitExceeded         not asked: our own rate limit has no room in time (.retry_after)
+        ├── AllProvidersFailed        every provider of a chain failed (.errors)
         └── MockExhausted             a MockProvider was asked more often than it has replies
 
 Each class has a stable `code` (a string that may be logged, matched and alerted on). Messages say
@@ -47,6 +51,7 @@ what happened, why, and what to do; they never quote secrets or another tenant's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -129,6 +134,12 @@ class DeadlineExceeded(RunError, TimeoutError):
     """The run's time was over."""
 
     code = "deadline_exceeded"
+
+
+class CostBudgetExceeded(RunError):
+    """The next call could cost more than is left of a budget; it was not made."""
+
+    code = "cost_budget"
 
 
 class OutputInvalid(RunError):
@@ -342,6 +353,49 @@ class ContentFiltered(ProviderError):
     """The vendor's content filter stopped the answer."""
 
     code = "content_filtered"
+
+
+class CircuitOpen(ProviderError):
+    """The provider was not asked: its circuit breaker is open for another `retry_after` seconds."""
+
+    code = "circuit_open"
+
+
+class RateLimitExceeded(ProviderError):
+    """The provider was not asked: our own rate limit has no room for it in time."""
+
+    code = "rate_limit_exceeded"
+
+
+class AllProvidersFailed(ProviderError):
+    """Every provider of a chain failed. `errors` are theirs, in the order tried.
+
+    It is retryable if any of them is; `retry_after` is, where it is not given, the shortest wait that one of
+    those asked for, and nothing when one of those did not ask.
+    """
+
+    code = "all_providers_failed"
+
+    def __init__(
+        self,
+        errors: Sequence[ProviderError],
+        message: str = "",
+        *,
+        retry_after: float | None = None,
+        **details: Any,
+    ) -> None:
+        told = "; ".join(f"{each.provider or 'provider'}: {each.code}: {each}" for each in errors)
+        waits = [each.retry_after for each in errors if each.retryable] or [e.retry_after for e in errors]
+        asked = [wait for wait in waits if wait is not None]
+        wait = min(asked) if asked and len(asked) == len(waits) else None
+        if retry_after is None:
+            retry_after = wait
+        super().__init__(message or f"every provider failed: {told}", retry_after=retry_after, **details)
+        self.errors = tuple(errors)
+
+    @property
+    def retryable(self) -> bool:  # type: ignore[override]
+        return any(each.retryable for each in self.errors)
 
 
 class MockExhausted(ProviderError):

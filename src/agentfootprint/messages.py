@@ -27,14 +27,18 @@ __all__ = [
 
 Role = Literal["user", "assistant", "tool"]
 
-StopKind = Literal["end", "tool_calls", "max_tokens", "content_filter", "refusal", "other"]
-"""Why the model stopped: it was done, wants tools, ran out of tokens, was cut by a filter, declined."""
+StopKind = Literal["end", "tool_calls", "max_tokens", "content_filter", "refusal", "paused", "other"]
+"""Why the model stopped: it was done, wants tools, ran out of tokens, was cut by a filter, declined, or
+the vendor broke a long turn off, which goes on when it is sent back as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
+    """`extra` is what a vendor says beside the text, such as citations; it travels back to that vendor."""
+
     text: str
     kind: Literal["text"] = "text"
+    extra: Opaque | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ class ToolCall:
     """The model asks for a tool.
 
     `arguments` is read-only. When the model sent something that is no JSON object, `arguments` is
-    empty and `raw` holds the text as it came, so that the model can be shown what was wrong.
+    empty and `raw` holds the text as it came, so that the model can be shown what was wrong. `extra` is
+    what the vendor says beside the call; it travels back to that vendor.
     """
 
     id: str
@@ -82,6 +87,7 @@ class ToolCall:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     raw: str | None = None
     kind: Literal["tool_call"] = "tool_call"
+    extra: Opaque | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +210,8 @@ class LLMResponse:
     """One whole answer of a model.
 
     Give `text` and `tool_calls`, or `parts` when the order or other kinds of parts matter. `usage`
-    is None when the vendor did not report it.
+    is None when the vendor did not report it; `provider` and `model` are those that answered, which
+    behind a fallback need not be those that were asked.
     """
 
     parts: tuple[Part, ...]
@@ -212,6 +219,7 @@ class LLMResponse:
     stop_reason: StopKind = "end"
     model: str | None = None
     request_id: str | None = None
+    provider: str | None = None
 
     def __init__(
         self,
@@ -222,6 +230,7 @@ class LLMResponse:
         model: str | None = None,
         parts: Sequence[Part] | None = None,
         request_id: str | None = None,
+        provider: str | None = None,
     ) -> None:
         if parts is None:
             parts = ((Text(text),) if text else ()) + tuple(tool_calls)
@@ -235,6 +244,7 @@ class LLMResponse:
         put(self, "stop_reason", stop_reason)
         put(self, "model", model)
         put(self, "request_id", request_id)
+        put(self, "provider", provider)
 
     @property
     def text(self) -> str:

@@ -1,4 +1,4 @@
-"""The provider that README.md writes, against a server that speaks the wire it claims to speak."""
+"""The provider that docs/providers.md writes, against a server that speaks the wire it claims to speak."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 from tests.docs.blocks import blocks
 
 from agentfootprint import Agent, Completed, tool
-from agentfootprint.messages import LLMRequest
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
 
 ANSWERS: list[dict[str, Any]] = [
     {
@@ -72,8 +71,8 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def provider(server: Server) -> Any:
-    (block,) = [block for block in blocks(README) if "class ChatCompletions" in block.source]
-    names: dict[str, Any] = {"LLMRequest": LLMRequest}
+    (block,) = [block for block in blocks(PAGE) if "class ChatCompletions" in block.source]
+    names: dict[str, Any] = {}
     exec(block.compile(), names)  # noqa: S102 - our own documentation
     return names["ChatCompletions"]("m", f"http://127.0.0.1:{server.server_port}/v1", "secret")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -9,9 +10,11 @@ from agentfootprint.messages import LLMChunk, LLMRequest, LLMResponse, Message
 from agentfootprint.providers import (
     LLMProvider,
     MockProvider,
+    capabilities_of,
     complete_from_stream,
     stream_from_complete,
 )
+from agentfootprint.providers.base import leaves
 
 REQUEST = LLMRequest((Message.user("hi"),))
 
@@ -58,3 +61,27 @@ async def test_a_stream_made_from_complete_ends_with_the_same_response() -> None
     assert delta is not None
     assert (delta.index, delta.id, delta.name) == (0, "call_1", "find")
     assert [chunk.response for chunk in chunks[:-1]] == [None, None]
+
+
+def test_who_says_nothing_of_its_abilities_promises_none() -> None:
+    assert capabilities_of(OnlyStreams()) == frozenset()
+    assert "tools" in capabilities_of(MockProvider(reply=""))
+
+
+def test_the_leaves_of_a_chain_are_those_asked_in_the_end_in_their_order() -> None:
+    class Over:
+        name = model = "over"
+
+        def __init__(self, inner: object) -> None:
+            self.inner = inner
+
+    class OneOf:
+        name = model = "one of"
+
+        def __init__(self, *providers: object) -> None:
+            self.providers = providers
+
+    a, b, c = (MockProvider(reply="", name=name) for name in "abc")
+    chain: Any = Over(OneOf(Over(a), OneOf(b, c)))
+    assert leaves(chain) == (a, b, c)
+    assert leaves(a) == (a,)

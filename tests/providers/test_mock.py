@@ -171,7 +171,7 @@ class TestStreaming:
         provider = MockProvider(replies=["one", "two", "three"])
         assert (await provider.complete(ask("a"))).text == "one"
         assert (await chunks_of(provider, ask("b")))[-1].response == LLMResponse(
-            "two", usage=Usage(1, 1), model="mock"
+            "two", usage=Usage(1, 1), model="mock", provider="mock"
         )
         assert (await provider.complete(ask("c"))).text == "three"
         assert [request.messages[0].text for request in provider.requests] == ["a", "b", "c"]

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import StreamTruncated
 from ..messages import LLMChunk, LLMRequest, LLMResponse, Text, ToolCall, ToolCallDelta
 
-__all__ = ["LLMProvider", "complete_from_stream", "stream_from_complete"]
+__all__ = [
+    "Capability",
+    "CountsTokens",
+    "LLMProvider",
+    "capabilities_of",
+    "close_stream",
+    "complete_from_stream",
+    "leaves",
+    "stream_from_complete",
+]
+
+Capability: TypeAlias = Literal[
+    "tools", "images", "documents", "structured_output", "reasoning", "prompt_cache", "token_counting"
+]
+"""What a model behind a provider can do beyond text in, text out."""
 
 
 @runtime_checkable
@@ -25,6 +39,37 @@ class LLMProvider(Protocol):
     def model(self) -> str: ...
     async def complete(self, request: LLMRequest) -> LLMResponse: ...
     def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]: ...
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """The optional ability to count exactly, before asking, what a request's input measures in tokens."""
+
+    async def count_tokens(self, request: LLMRequest) -> int: ...
+
+
+def capabilities_of(provider: LLMProvider) -> frozenset[Capability]:
+    """What a provider says it can do in its attribute `capabilities`; nothing said is nothing promised."""
+    found: frozenset[Capability] = getattr(provider, "capabilities", frozenset())
+    return found
+
+
+def leaves(provider: LLMProvider) -> tuple[LLMProvider, ...]:
+    """The providers that are asked in the end: those under decorators (which keep the wrapped one as
+    `inner`, or several as `providers`), in the order they would be tried."""
+    within: Any = getattr(provider, "providers", None)
+    if within is None and (inner := getattr(provider, "inner", None)) is not None:
+        within = (inner,)
+    if not within:
+        return (provider,)
+    return tuple(leaf for each in within for leaf in leaves(each))
+
+
+async def close_stream(stream: AsyncIterator[Any]) -> None:
+    """Closes a stream that is left: the connection ends now, not when the collector comes by."""
+    close = getattr(stream, "aclose", None)
+    if close is not None:
+        await close()
 
 
 async def complete_from_stream(provider: LLMProvider, request: LLMRequest) -> LLMResponse:

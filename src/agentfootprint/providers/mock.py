@@ -23,6 +23,7 @@ from ..messages import (
     ToolCallDelta,
     Usage,
 )
+from .base import Capability
 
 __all__ = ["MockCall", "MockFailure", "MockProvider", "Reply"]
 
@@ -71,6 +72,10 @@ class MockProvider:
         ConfigurationError: none or several of the three, or a reply that is none.
         MockExhausted: when it is asked more often than there are `replies`.
     """
+
+    capabilities: frozenset[Capability] = frozenset(
+        ("tools", "images", "documents", "structured_output", "reasoning")
+    )
 
     def __init__(
         self,
@@ -178,7 +183,7 @@ class MockProvider:
                 said += len(item)
         asked = len(request.messages[-1].text) if request.messages else 0
         usage = Usage((asked + 3) // 4, (said + 3) // 4)
-        return LLMResponse(usage=usage, stop_reason=stop, model=self.model, parts=parts)
+        return LLMResponse(usage=usage, stop_reason=stop, model=self.model, parts=parts, provider=self.name)
 
     def _pieces(self, text: str) -> list[str]:
         size = self._chunk_size
