@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 from dataclasses import dataclass
@@ -516,8 +517,8 @@ def _changed(data: Any, path: tuple[Any, ...], value: Any, how: str) -> None:
 
 @settings(SETTINGS, max_examples=150)
 @given(data=st.data())
-async def test_garbage_in_a_record_is_refused_or_harmless(data: st.DataObject) -> None:
-    rows = [json.loads(line) for line in await everything()]
+def test_garbage_in_a_record_is_refused_or_harmless(data: st.DataObject) -> None:
+    rows = [json.loads(line) for line in asyncio.run(everything())]
     for _ in range(data.draw(st.integers(1, 2))):
         number = data.draw(st.integers(0, len(rows) - 1))
         kind = data.draw(
@@ -552,8 +553,8 @@ async def test_absurdly_deep_lines_are_refused(where: str) -> None:
 
 @settings(SETTINGS, max_examples=60)
 @given(data=st.data())
-async def test_a_record_torn_or_scribbled_on_anywhere_is_refused_or_harmless(data: st.DataObject) -> None:
-    lines = await everything()
+def test_a_record_torn_or_scribbled_on_anywhere_is_refused_or_harmless(data: st.DataObject) -> None:
+    lines = asyncio.run(everything())
     number = data.draw(st.integers(0, len(lines) - 1))
     text = "\n".join(lines[number:])
     start = data.draw(st.integers(0, len(lines[number])))

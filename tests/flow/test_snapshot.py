@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from typing import Any, TypedDict
 
@@ -125,9 +126,9 @@ async def test_a_refusal_uses_nothing_up() -> None:
 
 @settings(SETTINGS, max_examples=60)
 @given(data=st.data())
-async def test_garbage_in_a_stored_run_is_refused_as_such(data: st.DataObject) -> None:
+def test_garbage_in_a_stored_run_is_refused_as_such(data: st.DataObject) -> None:
     """Whatever stands there: either it is refused by an error of ours, or it is a run."""
-    snapshot = await paused()
+    snapshot = asyncio.run(paused())
     frame = data.draw(st.sampled_from([snapshot["frame"], *snapshot["frame"]["children"]]))
     key = data.draw(st.sampled_from(sorted(frame)))
     frame[key] = data.draw(

@@ -19,6 +19,7 @@ from ..errors import (
 )
 from .again import WITHHELD, Again, Pause, Stored, pause_in
 from .codec import decode, digest
+from .current import calling
 from .journal import UNANSWERED, Arguments, Ask, AskRecord, Call, EventRecord, Label, StepRecord
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class Effects(StepRecord):
         if self._frame is None or self._frame.run is None:
             raise self._over()
         return self._frame.run
+
+    @property
+    def running(self) -> bool:
+        """Whether the step has not ended yet: what a task it left behind must know."""
+        return self._frame is not None and self._frame.run is not None
 
     # ── effects ─────────────────────────────────────────────────────────────────────────────────
 
@@ -84,6 +90,7 @@ class Effects(StepRecord):
         if self._again is not None and (hit := self._hit(name, key, arguments)) is not None:
             return self._answer(hit, returns, raises)
         record = self._open_call(name, key, arguments, within)
+        outer = calling.set((self, f"{name}:{key}"))
         try:
             if timeout is None and run.deadline is None:
                 result = fn(*args, **kwargs)
@@ -94,6 +101,8 @@ class Effects(StepRecord):
         except BaseException as error:
             self._close_call(record, error=error)
             raise
+        finally:
+            calling.reset(outer)
         record.result = result
         self._close_call(record)
         return result
@@ -193,6 +202,10 @@ class Effects(StepRecord):
     def was_cut(self, name: str, key: str | None = None) -> bool:
         """Whether this call was begun before, when the step broke off, and its outcome is not known."""
         return self._again is not None and (name, key) in self._again.cut
+
+    def was_called(self, name: str, key: str | None = None) -> bool:
+        """Whether the record answers for this call: the step is entered again, and made it before."""
+        return self._again is not None and bool(self._again.calls.get((name, key)))
 
     def take_over(self, within: str) -> None:
         """Keeps what was called and told during a call, by its `name:key`, that is not made again."""

@@ -1,0 +1,172 @@
+"""One small record that instances change together, or this process alone when it must."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from ..errors import StoreConflict, StoreUnavailable
+from ..events import StateDegraded, StateRecovered
+from .report import Hook, report
+
+if TYPE_CHECKING:
+    from ..state.base import JSON, StateKey, StateStore
+
+__all__ = ["Decide", "Shared"]
+
+R = TypeVar("R")
+A = TypeVar("A")
+
+Decide = Callable[[R, float], tuple[R, A]]
+"""A pure function from the record and the time to the new record and the answer. The same record
+given back (the same object) is not written."""
+
+TRIES = 20
+"""Lost compare-and-sets before the contention is taken for a fault."""
+
+
+class Shared(Generic[R]):
+    """A record under one key of a `StateStore`, changed by compare-and-set; without a store, in process.
+
+    While the store cannot be reached (an error, or no answer within `timeout` seconds) and `fail_open`
+    is set, decisions are made on what this process knows; every `retry_after` seconds one call tries
+    the store again. Both changes are reported once each.
+
+    Args:
+        what: names the record in events.
+        empty: what an absent record means.
+        dump, load: to and from JSON.
+        ttl: seconds an untouched record is kept; a deadline never depends on it.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_down_until",
+        "_dump",
+        "_empty",
+        "_fail_open",
+        "_hook",
+        "_key",
+        "_known",
+        "_load",
+        "_local",
+        "_retry_after",
+        "_state",
+        "_timeout",
+        "_ttl",
+        "_what",
+    )
+
+    def __init__(
+        self,
+        state: StateStore | None,
+        kind: str,
+        name: str,
+        *,
+        empty: R,
+        dump: Callable[[R], JSON],
+        load: Callable[[JSON], R],
+        ttl: float,
+        fail_open: bool = True,
+        timeout: float = 0.25,
+        retry_after: float = 1.0,
+        clock: Callable[[], float] = time.time,
+        hook: Hook | None = None,
+    ) -> None:
+        self._state = state
+        self._key: StateKey | None = None
+        if state is not None:
+            from ..state.base import StateKey
+
+            self._key = StateKey(None, kind, name)
+        self._what = f"{kind} {name}"
+        self._empty = empty
+        self._local = empty
+        self._dump = dump
+        self._load = load
+        self._ttl = ttl
+        self._fail_open = fail_open
+        self._timeout = timeout
+        self._retry_after = retry_after
+        self._clock = clock
+        self._hook = hook
+        self._down_until: float | None = None
+        self._known: tuple[R, str | None] | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether this process shares the record with nobody: decisions need not wait then."""
+        return self._state is None
+
+    def decide_now(self, decide: Decide[R, A]) -> A:
+        """The decision on what this process knows."""
+        self._local, answer = decide(self._local, self._clock())
+        return answer
+
+    async def decide(self, decide: Decide[R, A]) -> A:
+        """The decision on what all instances know.
+
+        Raises:
+            StoreUnavailable: the store is down and `fail_open` is off.
+        """
+        if self._state is None:
+            return self.decide_now(decide)
+        if self._down_until is not None and time.monotonic() < self._down_until:
+            return self.decide_now(decide)
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await self._compare_and_set(decide)
+        except (StoreUnavailable, StoreConflict, TimeoutError) as error:
+            return self._alone(decide, error)
+        if self._down_until is not None:
+            self._down_until = None
+            report(StateRecovered, self._what, hook=self._hook)
+        return answer
+
+    async def _compare_and_set(self, decide: Decide[R, A]) -> A:
+        state, key = self._state, self._key
+        assert state is not None
+        assert key is not None
+        for lost in range(TRIES):
+            # What this process wrote last is tried without reading it again: a change is never written on
+            # top of another's. Only a decision to change nothing needs to know that nothing has changed.
+            known, self._known = self._known, None
+            before, version = known or await self._read(state, key)
+            after, answer = decide(before, self._clock())
+            if after is before and known is not None:
+                before, version = await self._read(state, key)
+                after, answer = decide(before, self._clock())
+            if after is before:
+                self._local = after
+                return answer
+            written = await state.compare_and_set(key, version, self._dump(after), ttl=self._ttl)
+            if written is not None:
+                self._local, self._known = after, (after, written.version)
+                return answer
+            if known is None:
+                await asyncio.sleep(random.random() * 0.001 * min(lost + 1, 5))
+        raise StoreConflict(f"{self._what}: {TRIES} compare-and-sets in a row were lost to other instances")
+
+    async def _read(self, state: StateStore, key: StateKey) -> tuple[R, str | None]:
+        found = await state.get(key)
+        return (self._empty, None) if found is None else (self._load(found.value), found.version)
+
+    def _alone(self, decide: Decide[R, A], error: Exception) -> A:
+        told = str(error) or f"no answer within {self._timeout} s"
+        if not self._fail_open:
+            if isinstance(error, StoreUnavailable):
+                raise error
+            raise StoreUnavailable(f"{self._what}: the state store did not answer in time: {told}") from error
+        first = self._down_until is None
+        self._down_until = time.monotonic() + self._retry_after
+        if first:
+            report(StateDegraded, self._what, told, hook=self._hook)
+        return self.decide_now(decide)
+
+
+def plain(value: Any) -> Any:
+    """`dump` and `load` of a record that is JSON as it stands."""
+    return value
