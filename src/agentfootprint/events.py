@@ -16,9 +16,13 @@ from .messages import Usage
 
 __all__ = [
     "CATALOGUE",
+    "CircuitClosed",
+    "CircuitOpened",
+    "CircuitProbed",
     "ContextPrepared",
     "ConversationFailed",
     "ConversationSaved",
+    "CostTicked",
     "Emitted",
     "Event",
     "HistoryHealed",
@@ -28,7 +32,11 @@ __all__ = [
     "MemoryWritten",
     "ModelEnded",
     "ModelFailed",
+    "ModelFellBack",
+    "ModelGaveUp",
+    "ModelRetried",
     "ModelStarted",
+    "RateLimitWaited",
     "ReasoningDelta",
     "RouteDecided",
     "RunEnded",
@@ -36,6 +44,8 @@ __all__ = [
     "RunPaused",
     "RunResumed",
     "RunStarted",
+    "StateDegraded",
+    "StateRecovered",
     "StepEnded",
     "TextDelta",
     "ToolCallDrafted",
@@ -50,11 +60,14 @@ ToolOutcome = Literal["ok", "error", "timeout", "invalid_arguments", "unknown_to
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What every event has: the run, the time (seconds since the epoch) and the step it belongs to."""
+    """What every event has: the run, the time (seconds since the epoch) and the step it belongs to.
+
+    Run and step are None for what a provider's decorator tells outside a run.
+    """
 
     type: ClassVar[str] = "event"
 
-    run_id: str
+    run_id: str | None
     at: float
     step: str | None
 
@@ -175,6 +188,111 @@ class ModelFailed(Event):
     model: str
     error: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRetried(Event):
+    """An attempt failed, the first is number 1; the next follows after `delay` seconds."""
+
+    type: ClassVar[str] = "model.retried"
+    provider: str
+    model: str
+    attempt: int
+    delay: float
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelGaveUp(Event):
+    """An error that could be retried is not: `reason` is what ran out. The error itself follows."""
+
+    type: ClassVar[str] = "model.gave_up"
+    provider: str
+    model: str
+    attempts: int
+    reason: Literal["attempts", "time", "retry_budget", "retry_after"]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFellBack(Event):
+    """A provider failed, the next of its chain is asked instead."""
+
+    type: ClassVar[str] = "model.fell_back"
+    provider: str
+    model: str
+    to_provider: str
+    to_model: str
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitOpened(Event):
+    """A circuit breaker opened for `cooldown` seconds. `probe` says that a probe failed."""
+
+    type: ClassVar[str] = "circuit.opened"
+    circuit: str
+    failures: int
+    cooldown: float
+    probe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitProbed(Event):
+    """A circuit breaker is half-open, and this call finds out whether the provider is back."""
+
+    type: ClassVar[str] = "circuit.probed"
+    circuit: str
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitClosed(Event):
+    """A probe succeeded: the provider is asked again."""
+
+    type: ClassVar[str] = "circuit.closed"
+    circuit: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitWaited(Event):
+    """A call waited `seconds` for room in our own rate limit."""
+
+    type: ClassVar[str] = "rate_limit.waited"
+    limiter: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StateDegraded(Event):
+    """What instances share cannot be reached: `what` goes on with what this process knows."""
+
+    type: ClassVar[str] = "state.degraded"
+    what: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateRecovered(Event):
+    """What instances share is reached again."""
+
+    type: ClassVar[str] = "state.recovered"
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class CostTicked(Event):
+    """A priced call was made. Money is USD as decimal text, None where unknown; `total` is the run's
+    so far, across its pauses."""
+
+    type: ClassVar[str] = "cost.ticked"
+    kind: Literal["model", "embedding", "memory"]
+    provider: str
+    model: str
+    usage: Usage | None
+    cost: str | None
+    total: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agentfootprint import Agent, MemoryIdentity, Paused, ToolContext, tool
+from agentfootprint.cost import Price, PriceList
 from agentfootprint.errors import ConfigurationError, Overloaded, StoreUnavailable
 from agentfootprint.events import (
     CATALOGUE,
@@ -25,6 +26,13 @@ from agentfootprint.events import (
 from agentfootprint.memory import InMemoryStore, Memory
 from agentfootprint.messages import LLMResponse, Message, Reasoning, ToolCall
 from agentfootprint.providers import MockProvider
+from agentfootprint.resilience import (
+    fallback_provider,
+    with_circuit_breaker,
+    with_rate_limit,
+    with_retry,
+)
+from agentfootprint.resilience.circuit_breaker import CircuitBreaker
 from agentfootprint.state import InMemoryState
 from tests.agent.support import Events, call, mock_of, scripted
 
@@ -63,6 +71,47 @@ class BrokenState(InMemoryState):
         raise StoreUnavailable("the state is full")
 
 
+class FlickeringState(InMemoryState):
+    """Answers every other question."""
+
+    asked = 0
+
+    async def get(self, *arguments: Any, **options: Any) -> Any:
+        self.asked += 1
+        if self.asked % 2:
+            raise StoreUnavailable("the state flickers")
+        return await super().get(*arguments, **options)
+
+
+async def resilient_ways(recorder: Events) -> None:
+    """Runs whose models fail, and are asked again, replaced, left alone, found well, and paid."""
+    now = [0.0]
+    busy = MockProvider.fail(Overloaded("busy", provider="mock"))
+    weak = with_circuit_breaker(
+        MockProvider(replies=[busy, "well"]), failure_threshold=1, cooldown=1, clock=lambda: now[0]
+    )
+    dead = with_retry(MockProvider(reply=busy), max_attempts=2, initial_delay=0)
+    agent: Agent[Any, str] = Agent(
+        fallback_provider(weak, dead, MockProvider(reply="hi")), recorders=[recorder]
+    )
+    await agent.run("Hi?")
+    now[0] += 2
+    await agent.run("Hi?")
+
+    shared = with_circuit_breaker(MockProvider(reply="hi"), state=FlickeringState())
+    assert isinstance(shared, CircuitBreaker)
+    shared._shared._retry_after = 0
+    agent = Agent(shared, recorders=[recorder])
+    await agent.run("Hi?")
+    await agent.run("Hi?")
+
+    slow = with_rate_limit(MockProvider(reply="hi"), requests=1, per=0.01)
+    prices = PriceList({"mock": Price(input=1, output=1)})
+    agent = Agent(slow, recorders=[recorder], pricing_table=prices)
+    await agent.run("Hi?")
+    await agent.run("Hi?")
+
+
 async def every_way(recorder: Events) -> None:
     """Runs that between them do everything an agent can do."""
 
@@ -86,6 +135,7 @@ async def every_way(recorder: Events) -> None:
         await agent(busy).run("Hi.")
     await agent(call("look"), "Enough.", max_iterations=1).run("Look.")
     await agent("hi").run("Hi?", messages=[Message.tool("c", "t", "orphan")])
+    await resilient_ways(recorder)
     broken = [Memory("m", scope="principal", store=BrokenStore())]
     await agent("hi", memory=broken, state=BrokenState()).run("Hi?", identity=ME)
 

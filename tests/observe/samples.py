@@ -27,6 +27,18 @@ SAMPLES: tuple[e.Event, ...] = (
     e.ToolCallDrafted(RUN, AT, "call_model#0", 0, "call-1", None, '{"order'),
     e.ModelEnded(RUN, AT, "call_model#0", "mock", "mock-1", Usage(100, 20, 50), "tool_calls", 1, 4, 0.2, 0.9),
     e.ModelFailed(RUN, AT, "call_model#0", "mock", "mock-1", "rate_limited", "too many requests"),
+    e.ModelRetried(RUN, AT, "call_model#0", "mock", "mock-1", 1, 0.42, "overloaded", "too many requests"),
+    e.ModelGaveUp(RUN, AT, "call_model#0", "mock", "mock-1", 3, "attempts", "overloaded"),
+    e.ModelFellBack(
+        RUN, AT, "call_model#0", "mock", "mock-1", "other", "other-1", "unavailable", "cannot be reached"
+    ),
+    e.CircuitOpened(RUN, AT, "call_model#0", "mock:mock-1", 5, 30.0, False),
+    e.CircuitProbed(RUN, AT, "call_model#0", "mock:mock-1"),
+    e.CircuitClosed(None, AT, None, "mock:mock-1"),
+    e.RateLimitWaited(RUN, AT, "call_model#0", "mock:mock-1", 0.25),
+    e.StateDegraded(None, AT, None, "circuit breaker mock:mock-1", "the store cannot be reached"),
+    e.StateRecovered(None, AT, None, "circuit breaker mock:mock-1"),
+    e.CostTicked(RUN, AT, "call_model#0", "model", "mock", "mock-1", Usage(100, 20), "0.0004", None),
     e.RouteDecided(RUN, AT, "route#0", "tools", "model asked for tools"),
     e.ToolStarted(
         RUN, AT, "call_tools#0[0]", "lookup_order", "call-1", {"order_id": "A-1", "deep": [1, None]}

@@ -49,7 +49,8 @@ def tool_ended(result: str, outcome: ToolOutcome = "ok") -> ToolEnded:
 @pytest.mark.parametrize("event", SAMPLES, ids=lambda event: event.type)
 def test_every_kind_of_event_has_a_line_with_time_run_and_name(event: Event) -> None:
     [line] = printed(event)
-    assert re.match(rf"\d\d:\d\d:\d\d\.250 3f9a2c [ !?] {re.escape(event.type)}( |$)", line)
+    run = "no run" if event.run_id is None else "3f9a2c"
+    assert re.match(rf"\d\d:\d\d:\d\d\.250 {run} [ !?] {re.escape(event.type)}( |$)", line)
     assert not line.endswith(event.type)
 
 

@@ -65,6 +65,9 @@ class Agent(Built, Generic[Deps, Output]):
         max_iterations: model calls before the last answer is asked for (None: no limit).
         max_tool_calls, max_total_tokens: further limits of a run. Tokens that a vendor does not report
             count as too many: a limit that cannot be held is not passed over in silence.
+        pricing_table: what calls cost: `GenAIPrices()`, or one's own `PriceList({...})`. With it
+            `result.cost` is known.
+        cost_budget: how much may be spent, per run and per tenant: `CostBudget(usd=0.50)`.
         timeout: seconds for a whole run.
         tool_timeout: seconds for each tool call that does not set its own.
         max_tokens, temperature: passed to the model.

@@ -19,13 +19,16 @@ from ..tools.tool import Tool
 from ..tools.toolset import as_tools
 from .chart import Limits, agent_flow, limit_rules
 from .checkpoint import Checkpoint
-from .checks import check_counts, check_memories, check_provider, check_seconds, is_toolset
+from .checks import check_budget, check_counts, check_memories, check_provider, check_seconds, is_toolset
 from .conversation import Conversation
 from .resuming import Claims
 from .session import Session, Settings
+from .spending import Pricing, Spending
 from .stream import Buffer
 
 if TYPE_CHECKING:
+    from ..cost.budget import CostBudget
+    from ..cost.prices import PricingTable
     from ..memory.memory import Memory
     from ..observe.base import Recorder
     from ..providers.base import LLMProvider
@@ -70,6 +73,8 @@ class Built:
         max_iterations: int | None = 20,
         max_tool_calls: int | None = None,
         max_total_tokens: int | None = None,
+        pricing_table: PricingTable | None = None,
+        cost_budget: CostBudget | None = None,
         timeout: float | None = None,
         tool_timeout: float | None = None,
         max_tokens: int | None = None,
@@ -101,8 +106,12 @@ class Built:
         self._toolsets = tuple(item for item in tools if is_toolset(item))
         self._tools = as_tools(cast(Any, item) for item in tools if not is_toolset(item))
         check_memories(memory, state)
+        check_budget(pricing_table, cost_budget)
         self._state = state
         self._volatile: StateStore | None = None
+        pricing: Pricing | None = None
+        if pricing_table is not None:
+            pricing = Pricing(provider, pricing_table, cost_budget, name)
         self._memories = memory
         self._timeout = timeout
         self._allow_anonymous = allow_anonymous
@@ -115,10 +124,11 @@ class Built:
             provider,
             system,
             {one.id: one for one in memory},
-            limit_rules(Limits(max_iterations, max_tool_calls, max_total_tokens)),
+            limit_rules(Limits(max_iterations, max_tool_calls, max_total_tokens, cost_budget is not None)),
             max_tokens,
             temperature,
             tool_timeout,
+            pricing,
         )
         self._flow = agent_flow(
             recalls=bool(memory),
@@ -174,10 +184,14 @@ class Built:
     ) -> Session:
         if identity is None and self._memories:
             identity = MemoryIdentity(conversation_id=run_id)
+        spending = None
+        if (pricing := self._settings.pricing) is not None:
+            spending = Spending(pricing, identity, self._shared if pricing.windows else None)
         return Session(
             self._settings,
             run_id,
             tools,
+            spending=spending,
             identity=identity,
             deps=deps,
             dispatch=dispatch,
@@ -205,7 +219,15 @@ class Built:
     def _check_identity(self, identity: MemoryIdentity | None) -> None:
         if identity is not None and not isinstance(identity, MemoryIdentity):
             raise InputInvalid(f"identity must be a MemoryIdentity, not {type(identity).__name__}")
-        if self._durable and not self._allow_anonymous and (identity is None or identity.tenant is None):
+        if self._allow_anonymous or (identity is not None and identity.tenant is not None):
+            return
+        if self._settings.pricing is not None and self._settings.pricing.by_identity:
+            raise IdentityRequired(
+                f"agent {self.name!r} has a budget for each tenant: pass "
+                "identity=MemoryIdentity(tenant=...), or build the agent with allow_anonymous=True, which "
+                "gives all that have no tenant one budget together"
+            )
+        if self._durable:
             raise IdentityRequired(
                 f"agent {self.name!r} keeps data that outlives this process: pass "
                 "identity=MemoryIdentity(tenant=..., principal=..., conversation_id=...), "

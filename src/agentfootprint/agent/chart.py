@@ -35,14 +35,17 @@ from ..events import (
     ToolEnded,
     ToolStarted,
 )
-from ..flow import Decision, Flow, Seq, Step, decide, ge, nonempty, rule
+from ..flow import Decision, Flow, Seq, Step, decide, eq, ge, nonempty, rule
 from ..flow.rules import Rule, check
 from ..messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
 from ..tools.arguments import fresh
 from ..tools.base import RunContext
 from .history import close_calls, heal
 from .model_call import ModelCall
+from .paying import paid
+from .results import FILTERED
 from .session import Session
+from .spending import Spent
 from .telling import explain, narrate
 
 if TYPE_CHECKING:
@@ -79,8 +82,9 @@ class AgentState(TypedDict, total=False):
     iteration: int
     tool_count: int
     usage: Usage
+    cost: Spent
     stop: str
-    output: str
+    output: str | None
 
 
 C = Step[AgentState]
@@ -93,11 +97,14 @@ class Limits:
     max_iterations: int | None = 20
     max_tool_calls: int | None = None
     max_total_tokens: int | None = None
+    cost_budget: bool = False
 
 
 def limit_rules(limits: Limits) -> tuple[Rule, ...]:
     """The rules of `route`, in the order tried. The names of limits are those of `StopReason`."""
     rules = [rule("the last answer was asked for", "answer", stop=nonempty())]
+    if limits.cost_budget:
+        rules.insert(0, rule("cost_budget", "answer", stop=eq("cost_budget")))
     if limits.max_iterations is not None:
         rules.append(rule("max_iterations", "limit", pending=nonempty(), iteration=ge(limits.max_iterations)))
     if limits.max_tool_calls is not None:
@@ -212,12 +219,20 @@ async def call_model(c: C) -> None:
         settings.max_tokens,
         settings.temperature,
     )
-    reply: LLMResponse = await c.call("model", ModelCall(c, own), request, returns=LLMResponse)
-    calls = reply.tool_calls
+    asking = partial(c.call, "model", ModelCall(c, own), request, returns=LLMResponse)
+    reply: LLMResponse | None = await (asking() if own.spending is None else paid(c, own, asking))
     c.forget_labels()
+    if reply is None:
+        c["pending"] = ()
+        return
+    calls = reply.tool_calls
     c["reply"] = reply
     if reply.parts:
         c.append("history", reply.message)
+    if calls and reply.stop_reason in FILTERED:
+        # Where the filter cut, a call may lack its end.
+        _close(c, calls, _FILTERED)
+        calls = ()
     c["pending"] = calls
     c["iteration"] = c["iteration"] + 1
     if calls:
@@ -247,6 +262,7 @@ async def call_tools(c: C, call: ToolCall) -> None:
 
 
 _LIMITED = "This call was not run: the limit {limit} of this run is reached. Answer with what you have."
+_FILTERED = "This call was not run: the answer that asked for it was filtered or declined."
 
 
 def wrap_up(c: C) -> None:
@@ -256,23 +272,30 @@ def wrap_up(c: C) -> None:
     reached = {"max_iterations": "iteration", "max_tool_calls": "tool_count"}.get(limit)
     value = c[reached] if reached else c["usage"].total_tokens
     session(c).tell(LimitReached, c, limit, float(value))
-    _close(c, c["pending"], limit)
+    _close(c, c["pending"], _LIMITED.format(limit=limit))
     c["stop"] = limit
 
 
 def answer(c: C) -> None:
     """The run's answer."""
-    reply: LLMResponse = c["reply"]
+    reply: LLMResponse | None = c.get("reply")
     if pending := c["pending"]:
         # Asked for a last answer without tools, the model asked for tools all the same.
-        _close(c, pending, c["stop"])
-    c["output"] = reply.text
+        _close(c, pending, _LIMITED.format(limit=c["stop"]))
+    if reply is not None and reply.stop_reason in FILTERED:
+        c["stop"] = reply.stop_reason
+        c["output"] = reply.text or None
+    # A budget may have refused the first answer, or the one that was to follow the tools.
+    elif reply is None or (reply.tool_calls and not pending and c.get("stop") == "cost_budget"):
+        c["output"] = None
+    else:
+        c["output"] = reply.text
 
 
-def _close(c: C, calls: Sequence[ToolCall], limit: str) -> None:
+def _close(c: C, calls: Sequence[ToolCall], text: str) -> None:
     """Calls that will not run get the result that says so."""
     own = session(c)
-    closed = close_calls(calls, _LIMITED.format(limit=limit))
+    closed = close_calls(calls, text)
     c.extend("history", closed)
     for message in closed:
         own.tell(ToolEnded, c, message.name, message.call_id, "skipped", message.text, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..cost.budget import CostBudget
 from ..errors import ConfigurationError
 from ..tools.tool import Tool
 
@@ -12,7 +13,14 @@ if TYPE_CHECKING:
     from ..memory.memory import Memory
     from ..state.base import StateStore
 
-__all__ = ["check_counts", "check_memories", "check_provider", "check_seconds", "is_toolset"]
+__all__ = [
+    "check_budget",
+    "check_counts",
+    "check_memories",
+    "check_provider",
+    "check_seconds",
+    "is_toolset",
+]
 
 
 def check_provider(provider: Any) -> None:
@@ -47,6 +55,18 @@ def check_memories(memories: Sequence[Memory], state: StateStore | None) -> None
                 f"memory {memory.id!r} recalls the conversation that state= already continues: each turn "
                 "would be shown twice. Give it scope='principal', or leave out state="
             )
+
+
+def check_budget(table: Any, budget: Any) -> None:
+    if table is not None and not callable(getattr(table, "cost", None)):
+        raise ConfigurationError(
+            f"pricing_table= must have cost(), {type(table).__name__} has not: use GenAIPrices() or "
+            "PriceList({'model': Price(input=..., output=...)})"
+        )
+    if budget is not None and not isinstance(budget, CostBudget):
+        raise ConfigurationError(f"cost_budget= must be a CostBudget(usd=...), not {type(budget).__name__}")
+    if budget is not None and table is None:
+        raise ConfigurationError("cost_budget= needs to know prices: pass pricing_table=GenAIPrices()")
 
 
 def is_toolset(item: Any) -> bool:

@@ -127,6 +127,7 @@ def usable(response: LLMResponse) -> LLMResponse:
         stop_reason=response.stop_reason,
         model=response.model,
         request_id=response.request_id,
+        provider=response.provider,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from ..errors import AgentFootprintError, StreamTruncated
@@ -22,6 +23,10 @@ from .session import Session
 __all__ = ["ModelCall"]
 
 
+_TURNS = 20
+"""How often a turn is asked for that its vendor breaks off again and again."""
+
+
 class ModelCall:
     """Asks the model of a session with one request, and tells whoever watches."""
 
@@ -32,6 +37,20 @@ class ModelCall:
         self._own = own
 
     async def __call__(self, request: LLMRequest) -> LLMResponse:
+        reply = await self._paid(request)
+        turns = 1
+        while reply.stop_reason == "paused" and reply.parts and not reply.tool_calls and turns < _TURNS:
+            # The vendor broke off a long turn of its own tools: sent back as it is, it goes on.
+            further = replace(request, messages=(*request.messages, reply.message))
+            reply = _one(reply, await self._paid(further))
+            turns += 1
+        return usable(reply)
+
+    async def _paid(self, request: LLMRequest) -> LLMResponse:
+        spending = self._own.spending
+        return await (self._ask(request) if spending is None else spending.pay_for(self._ask, request))
+
+    async def _ask(self, request: LLMRequest) -> LLMResponse:
         step, own = self._step, self._own
         provider = own.settings.provider
         own.tell(
@@ -51,7 +70,6 @@ class ModelCall:
                 reply, chunks, first = await self._streamed(request, begun)
             else:
                 reply = await provider.complete(request)
-            reply = usable(reply)
         except Exception as error:
             code = error.code if isinstance(error, AgentFootprintError) else type(error).__name__
             own.tell(ModelFailed, step, provider.name, provider.model, code, str(error))
@@ -60,7 +78,7 @@ class ModelCall:
             own.tell(
                 ModelEnded,
                 step,
-                provider.name,
+                reply.provider or provider.name,
                 reply.model or provider.model,
                 reply.usage,
                 reply.stop_reason,
@@ -110,3 +128,16 @@ class ModelCall:
                 provider=own.settings.provider.name,
             )
         return reply, chunks, first
+
+
+def _one(begun: LLMResponse, rest: LLMResponse) -> LLMResponse:
+    """A turn and what it went on with, as one answer."""
+    known = None if begun.usage is None or rest.usage is None else begun.usage + rest.usage
+    return LLMResponse(
+        parts=(*begun.parts, *rest.parts),
+        usage=known,
+        stop_reason=rest.stop_reason,
+        model=rest.model,
+        request_id=rest.request_id,
+        provider=rest.provider,
+    )

@@ -1,4 +1,4 @@
-"""How a run ended: completed, paused for a person, or stopped at a limit."""
+"""How a run ended: completed, paused for a person, or stopped before the model was done."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..flow import Ask, Footprint, Run
 from ..messages import Message, Usage
 from .checkpoint import Checkpoint
 from .history import settled
+from .paying import spent_by
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -22,12 +23,20 @@ Output = TypeVar("Output")
 
 
 class StopReason(enum.StrEnum):
-    """Why a run stopped before the model was done."""
+    """Why a run stopped before the model was done: a limit, or the vendor's filter (`CONTENT_FILTER`), or
+    the model itself, which declined (`REFUSAL`)."""
 
     MAX_ITERATIONS = "max_iterations"
     MAX_TOOL_CALLS = "max_tool_calls"
     MAX_TOKENS = "max_tokens"
     DEADLINE = "deadline"
+    COST_BUDGET = "cost_budget"
+    CONTENT_FILTER = "content_filter"
+    REFUSAL = "refusal"
+
+
+FILTERED = (StopReason.CONTENT_FILTER, StopReason.REFUSAL)
+"""Reasons that the model's answer itself gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +64,10 @@ class _Ended:
 
     @property
     def cost(self) -> Decimal | None:
-        """USD; None when a price is not known."""
-        return None
+        """USD of the whole run so far, across its pauses and all attempts; None when the agent has no
+        `pricing_table`, or when a price is not known."""
+        spent = spent_by(self._run)
+        return None if spent is None else spent.total
 
     @property
     def footprint(self) -> Footprint:
@@ -91,8 +102,9 @@ class Paused(_Ended):
 
 @dataclass(frozen=True, slots=True)
 class Stopped(_Ended, Generic[Output]):
-    """A limit ended the run. `output` is the last answer the model gave without tools, None if it
-    could not be asked; `reason` is the limit."""
+    """The run ended before the model was done; `reason` says why. At a limit, `output` is the last answer
+    the model gave without tools, None if it could not be asked; when the answer was filtered or declined,
+    what there is of it."""
 
     reason: StopReason
     output: Output | None = None

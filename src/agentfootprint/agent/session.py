@@ -7,13 +7,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..events import Emitted, Event, StepEnded, ToolProgress
+from ..events import (
+    CircuitClosed,
+    CircuitOpened,
+    CircuitProbed,
+    Emitted,
+    Event,
+    ModelFellBack,
+    ModelGaveUp,
+    ModelRetried,
+    RateLimitWaited,
+    StateDegraded,
+    StateRecovered,
+    StepEnded,
+    ToolProgress,
+)
 from ..flow import Step, StepRecord
+from ..flow.codec import decode
 from ..flow.rules import Rule
 from ..identity import MemoryIdentity
 from ..tools.context import Progress
 from ..tools.dispatch import Dispatcher
 from ..tools.tool import Tool
+from .spending import Pricing, Spending
 
 if TYPE_CHECKING:
     from ..memory.memory import Memory
@@ -37,6 +53,24 @@ class Settings:
     max_tokens: int | None
     temperature: float | None
     tool_timeout: float | None
+    pricing: Pricing | None
+
+
+_TOLD_BELOW: Mapping[str, type[Event]] = {
+    kind.type: kind
+    for kind in (
+        ModelRetried,
+        ModelGaveUp,
+        ModelFellBack,
+        CircuitOpened,
+        CircuitProbed,
+        CircuitClosed,
+        RateLimitWaited,
+        StateDegraded,
+        StateRecovered,
+    )
+}
+"""Events that come through the journal of a step, from what it calls."""
 
 
 class Session:
@@ -50,6 +84,7 @@ class Session:
         "identity",
         "run_id",
         "settings",
+        "spending",
         "tools",
         "turn",
     )
@@ -60,6 +95,7 @@ class Session:
         run_id: str,
         tools: Sequence[Tool[..., Any]],
         *,
+        spending: Spending | None,
         identity: MemoryIdentity | None,
         deps: Any,
         dispatch: Dispatch | None,
@@ -79,6 +115,7 @@ class Session:
             identity=identity,
             deps=deps,
         )
+        self.spending = spending
         self._dispatch = dispatch
 
     @property
@@ -108,6 +145,11 @@ class Session:
 
         return tell
 
+    def _told_below(self, kind: type[Event], step: StepRecord, data: Mapping[str, Any]) -> None:
+        if self._dispatch is not None and self._dispatch.wants(kind):
+            common = {"run_id": self.run_id, "at": time.time(), "step": step.id}
+            self._dispatch(decode(kind, {**common, **data}))
+
     @property
     def hears(self) -> Callable[[str, StepRecord, Any], None] | None:
         """What the engine tells the walk to: None when nobody listens."""
@@ -118,6 +160,10 @@ class Session:
             took = (step.end or step.start) - step.start
             self.tell(StepEnded, step, step.node, step.status, took)
         elif what == "emit":
-            self.tell(Emitted, step, detail.name, detail.data)
+            kind = _TOLD_BELOW.get(detail.name)
+            if kind is None:
+                self.tell(Emitted, step, detail.name, detail.data)
+            else:
+                self._told_below(kind, step, detail.data)
         elif what == "live" and isinstance(detail, Progress):
             self.tell(ToolProgress, step, detail.tool, detail.call_id, detail.message, detail.fraction)

@@ -13,10 +13,12 @@ from ..flow.redaction import known_secrets, scrub
 from ..flow.slices import backward, origin
 from ..flow.telling import short, tell_decision, tell_slice
 from ..messages import LLMResponse, Message, ToolCall
+from .spending import Spent
 
 __all__ = ["explain", "narrate"]
 
 _WIDTH = 160
+_REFUSED = "CostBudgetExceeded"
 
 
 # ── the story ───────────────────────────────────────────────────────────────────────────────────
@@ -58,18 +60,30 @@ def _recalled(footprint: Footprint, step: StepRecord) -> list[str]:
     return [f"Memory {call.key!r} gave {_count(call.result)} messages." for call in step.calls if call.end]
 
 
+_ANSWERED = {
+    "content_filter": "The vendor's filter stopped the model's answer",
+    "refusal": "The model declined to answer",
+}
+
+
 def _model(footprint: Footprint, step: StepRecord) -> list[str]:
+    if refused := [call.error[1] for call in step.calls if call.error and call.error[0] == _REFUSED]:
+        return [f"The model was not asked: {_plain(refused[0])}"]
     reply = _written(step, "reply")
     if reply is WITHHELD:
         return ["The model's reply was withheld."]
     if not isinstance(reply, LLMResponse):
         return []
     took = _took(step)
+    spent = _written(step, "cost")
+    if isinstance(spent, Spent):
+        took += ", cost so far unknown" if spent.total is None else f", ${spent.total:f} so far"
     if calls := reply.tool_calls:
         told = ", ".join(_call(call) for call in calls)
         spoke = f", saying {_quote(reply.text)}" if reply.text else ""
         return [f"The model asked for {told}{spoke} ({took})."]
-    return [f"The model answered: {_quote(reply.text)} ({took})."]
+    said = _ANSWERED.get(reply.stop_reason, "The model answered")
+    return [f"{said}: {_quote(reply.text)} ({took})."]
 
 
 def _tool(footprint: Footprint, step: StepRecord) -> list[str]:

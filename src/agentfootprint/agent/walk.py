@@ -71,7 +71,8 @@ def _ended(run: Run, session: Session, result: Ended) -> Ended:
         usage = run.get("usage", Usage())
         reason = str(result.reason) if isinstance(result, Stopped) else None
         took = (run.ended or run.started) - run.started
-        session.tell(RunEnded, None, result.status, reason, usage, None, took)
+        cost = None if result.cost is None else float(result.cost)
+        session.tell(RunEnded, None, result.status, reason, usage, cost, took)
     return result
 
 

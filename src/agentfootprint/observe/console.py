@@ -76,7 +76,7 @@ class _Console:
     def _line(self, event: e.Event, mark: str) -> str:
         at = time.strftime("%H:%M:%S", time.localtime(event.at)) + f".{int(event.at % 1 * 1000):03d}"
         say = _SAY.get(type(event), _fields)
-        run = snippet(event.run_id[-6:], 6)
+        run = snippet((event.run_id or "no run")[-6:], 6)
         head, name, tail = f"{at} {run:6}", f"{mark or ' '} {event.type:18}", say(event)
         if not self._color:
             return f"{head} {name} {tail}".rstrip()

@@ -92,7 +92,7 @@ class _LiveStatus:
         self._on_line = on_line
         self._phrases = phrases
         self._min_interval = min_interval
-        self._bubbles: dict[str, _Bubble] = {}
+        self._bubbles: dict[str | None, _Bubble] = {}
         self._faults = Faults("chat_bubble_live_status")
 
     def wants(self, kind: type[Event], /) -> bool:

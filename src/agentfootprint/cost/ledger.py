@@ -1,0 +1,90 @@
+"""What was spent in windows of time, counted by all instances together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ..identity import MemoryIdentity
+from .budget import SpendingWindow
+
+if TYPE_CHECKING:
+    from ..state.base import StateKey, StateStore
+
+__all__ = ["Counted", "Ledger"]
+
+Counted = tuple["StateKey", float]
+"""A counter and how long it is kept, in seconds."""
+
+
+class Ledger:
+    """The windows that one identity's calls count into; amounts are nano-USD.
+
+    A window's number is part of its key, so that what expires late is never counted again; a call
+    settles in the window it was reserved in.
+
+    Args:
+        enforced: whether a reservation beyond a limit is refused.
+    """
+
+    __slots__ = ("_clock", "_enforced", "_identity", "_name", "_state", "_windows")
+
+    def __init__(
+        self,
+        state: StateStore,
+        name: str,
+        windows: Sequence[SpendingWindow],
+        identity: MemoryIdentity | None,
+        *,
+        enforced: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._state = state
+        self._name = name
+        self._windows = windows
+        self._identity = identity or MemoryIdentity()
+        self._enforced = enforced
+        self._clock = clock
+
+    async def reserve(self, amount: int) -> list[Counted] | None:
+        """Counts an amount as spent in every window; None, and nothing is counted, when it goes beyond
+        one of them. Returns where it was counted.
+
+        Raises:
+            StoreError: the state store could not say; what was counted before stays counted.
+        """
+        counted: list[Counted] = []
+        for window in self._windows:
+            key, ttl = self._counter(window)
+            limit = window.limit if self._enforced else None
+            if await self._state.increment(key, amount, limit=limit, ttl=ttl) is None:
+                await self.settle(counted, -amount)
+                return None
+            counted.append((key, ttl))
+        return counted
+
+    async def settle(self, counted: Sequence[Counted], difference: int) -> None:
+        """Adds the difference between what a call cost and what was reserved for it."""
+        if difference:
+            for key, ttl in counted:
+                await self._state.increment(key, difference, ttl=ttl)
+
+    async def left(self) -> int | None:
+        """What the tightest window has left; None without windows."""
+        found = [window.limit - (await self._spent(window)) for window in self._windows]
+        return min(found, default=None)
+
+    async def _spent(self, window: SpendingWindow) -> int:
+        key, ttl = self._counter(window)
+        total = await self._state.increment(key, 0, ttl=ttl)
+        assert total is not None  # Without a limit nothing is refused.
+        return total
+
+    def _counter(self, window: SpendingWindow) -> Counted:
+        from ..state.base import StateKey
+
+        number = int(self._clock() // window.seconds)
+        identity = None if window.per is None else self._identity.scoped(window.per)
+        # Kept for a whole further window: a call may settle after the end of its own.
+        return StateKey(identity, "spent", f"{self._name}/{window.seconds:g}/{number}"), 2 * window.seconds
