@@ -93,7 +93,7 @@ class Terminal:
             except AssertionError:
                 continue
             return
-        raise AssertionError(f"{expected!r} was not shown")
+        raise AssertionError(f"{expected!r} was not shown; there is: {self.text[self._seen :]!r}")
 
     def exit_code(self) -> int:
         """Reads to the end and waits for the process."""

@@ -176,6 +176,7 @@ def test_ctrl_c_in_a_stored_conversation_keeps_a_history_that_goes_on(terminal: 
 def test_ctrl_c_at_the_prompt_does_not_leave(terminal: Open) -> None:
     screen = chat(terminal)
     screen.type("half a wo")
+    screen.read_until("half a wo")  # Ctrl-C throws away what was typed and not yet read.
     screen.interrupt_prompt("Ctrl-D or /quit leaves.")
     screen.read_until(PROMPT)
     assert "Heard: hello" in say(screen, "hello")

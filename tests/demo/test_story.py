@@ -146,7 +146,7 @@ def test_memory_conversations_and_claims_are_in_one_file(told: Told) -> None:
 
 
 def test_it_says_how_to_use_a_real_model(told: Told) -> None:
-    assert "any object with complete() and stream()" in told.chapter("With a real model")
+    assert "AnthropicProvider(" in told.chapter("With a real model")
 
 
 def test_the_readme_shows_what_the_demo_prints(told: Told) -> None:

@@ -32,7 +32,7 @@ INTERRUPTED = 130
 
 EXIT_CODES = (
     "Exit codes: 0 completed · 1 failed · 2 the command line, or what it names, is wrong: nothing was run · "
-    "3 paused, a person is asked · 4 stopped at a limit · 130 interrupted"
+    "3 paused, a person is asked · 4 stopped at a limit or by a filter · 130 interrupted"
 )
 
 _WRONG = (ConfigurationError, InputInvalid, IdentityRequired, AnswerInvalid, AnswerRequired)

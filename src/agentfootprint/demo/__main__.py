@@ -24,7 +24,11 @@ async def story() -> None:
     forget_the_last_time()
     agent = build_agent(FOLDER)
     orders = Orders(FOLDER / "orders.db")
-    say(f"A support desk for two shops, {orders.totals()[0]:,} orders in SQLite. No key, no server.")
+    local = os.environ.get("DEMO_MODEL") == "local"
+    without = "No key." if local else "No key, no server."
+    say(f"A support desk for two shops, {orders.totals()[0]:,} orders in SQLite. {without}")
+    if local:
+        print(LOCAL_MODEL)
 
     title("Two shops ask at the same time; one Agent object serves both")
     asked = ((ALICE, "Where is order A-2444?"), (BEN, "What did Ines Weber order?"))
@@ -56,7 +60,8 @@ async def story() -> None:
     await ask(agent, ALICE_LATER, "How does that order stand now?")
 
     title("With a real model")
-    print(REAL_MODEL)
+    print(SMALL_MODEL if local else REAL_MODEL)
+    print(TALK)
 
 
 async def ask(agent: Agent[None, str], who: MemoryIdentity, question: str) -> Result[str]:
@@ -67,7 +72,8 @@ async def ask(agent: Agent[None, str], who: MemoryIdentity, question: str) -> Re
 
 def told(who: MemoryIdentity, question: str, result: Result[str]) -> None:
     answer = f"A person is asked: {result.asks[0].question}" if isinstance(result, Paused) else result.output
-    say(f"{who.principal} of {who.tenant}: {question}\n  {answer}")
+    say(f"{who.principal} of {who.tenant}: {question}")
+    say(answer or "", "  ")
 
 
 def another_process(person: str) -> bool:
@@ -90,12 +96,31 @@ def together(left: Result[str], right: Result[str]) -> float:
     return ended - begun
 
 
+LOCAL_MODEL = """\
+
+DEMO_MODEL=local: SmolLM2, a real language model of 135 million parameters, runs on this machine and writes
+the answers. It is too small to call tools: which one is called, the scripted model decides, as ever. It gets
+facts wrong: the record it wrote from stands under its words, with what they leave out or make up."""
+
+SMALL_MODEL = """\
+SmolLM2 wrote the answers above; the scripted model in agentfootprint/demo/model.py called the tools. A larger
+model does both. To use one, change one line in agentfootprint/demo/app.py:
+
+    provider=AnthropicProvider("claude-sonnet-4-5"),    # or another; docs/providers.md has them all
+"""
+
 REAL_MODEL = """\
-The scripted model in agentfootprint/demo/model.py stands in for a language model. To use a real one,
-change one line in agentfootprint/demo/app.py:
+The scripted model in agentfootprint/demo/model.py stands in for a language model. To let a small real one
+on this machine write the answers (it fetches 125 MB once):
 
-    provider=YourProvider(...),    # any object with complete() and stream(); README.md shows one
+    DEMO_MODEL=local make demo
 
+To use a real one for everything, change one line in agentfootprint/demo/app.py:
+
+    provider=AnthropicProvider("claude-sonnet-4-5"),    # or another; docs/providers.md has them all
+"""
+
+TALK = """\
 To talk to the desk yourself:
 
     .venv-demo/bin/agentfootprint chat agentfootprint.demo.app:agent --tenant alpine --principal alice"""

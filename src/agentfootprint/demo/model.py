@@ -7,13 +7,18 @@ front of it, which is where a remembered conversation shows.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from typing import Any
 
+from agentfootprint.errors import ConfigurationError
 from agentfootprint.messages import LLMRequest, Message
-from agentfootprint.providers import MockProvider
+from agentfootprint.providers import HTTPOpenAIProvider, LLMProvider, MockProvider
 from agentfootprint.providers.mock import Reply
+
+from . import local_model
+from .wording import Worded
 
 __all__ = ["support_model"]
 
@@ -23,8 +28,16 @@ CUSTOMER = re.compile(r"\b(?:did|of|has|for) ([A-Z]\w+ [A-Z]\w+)")
 HELP = "I can look up orders and refund them. Which order, or whose, is it about?"
 
 
-def support_model() -> MockProvider:
-    return MockProvider(respond=respond, latency=0.05, name="scripted", model="support-desk")
+def support_model() -> LLMProvider:
+    """The model that the environment's DEMO_MODEL names: none or "local"."""
+    chosen = os.environ.get("DEMO_MODEL", "")
+    if chosen not in ("", "local"):
+        raise ConfigurationError(f"DEMO_MODEL can be local, or not be set; it is {chosen!r}")
+    scripted = MockProvider(respond=respond, latency=0.05, name="scripted", model="support-desk")
+    if not chosen:
+        return scripted
+    url = f"{local_model.shared_url()}/v1"
+    return Worded(scripted, HTTPOpenAIProvider(local_model.NAME, base_url=url, name="llama.cpp"))
 
 
 def respond(request: LLMRequest) -> Reply:
