@@ -12,6 +12,7 @@ from statistics import fmean
 from types import ModuleType
 from typing import Any, TypedDict
 
+from decorated import costs, decorators
 from gauge import Stopwatch, gauge
 from measuring import Measures, timed, timed_now
 from plan import Plan
@@ -284,4 +285,6 @@ WORKLOADS: dict[str, Callable[[ModuleType, bool], Awaitable[Measures]]] = {
     "replay": replay,
     "checkpoint": checkpoint,
     "stores": stores,
+    "decorators": decorators,
+    "costs": costs,
 }

@@ -89,6 +89,12 @@ TARGETS = (
     Target("SQLite: window of 20 from 10,000 turns, wall", "sqlite_recall", "µs", "wall"),
     Target("in memory: put and get", "memory_put", "µs"),
     Target("in memory: window of 20 from 10,000 turns", "memory_recall", "µs"),
+    Target("a call through all decorators", "decorated", "µs", most=40),
+    Target("… streamed, two chunks", "decorated_stream", "µs", most=40),
+    Target("… state in Redis on loopback, wall", "decorated_redis", "ms", "wall", most=1),
+    Target("a turn without tools, bare", "turn_bare", "µs"),
+    Target("… priced", "turn_priced", "µs"),
+    Target("… under a budget per run and per tenant", "turn_budgeted", "µs"),
 )
 
 
