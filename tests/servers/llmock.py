@@ -50,8 +50,10 @@ class Judge:
 def judge() -> Judge:
     port = free_port()
     command = [program("llmock"), "serve", "--port", str(port), "--log-level", "error"]
+    # At a model's pace, or the server has sent all before anybody could leave, and takes that for patience.
+    command += ["--response-style", "varied", "--stream-chunk-delay-ms", "15"]
     quiet = subprocess.DEVNULL
-    server = subprocess.Popen([*command, "--response-style", "varied"], stdout=quiet, stderr=quiet)
+    server = subprocess.Popen(command, stdout=quiet, stderr=quiet)
     atexit.register(server.kill)
     wait_until(lambda: listens(port), "llmock")
     return Judge(port)
