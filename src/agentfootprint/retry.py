@@ -16,7 +16,7 @@ __all__ = ["GiveUp", "RetryPolicy", "retryable"]
 
 T = TypeVar("T")
 
-LEAST = 0.1
+LEAST = 0.2
 """The part of a wait that is not left to chance."""
 
 GROWTH = 1.5
@@ -43,7 +43,7 @@ class RetryPolicy:
 
     Waits are full jitter: uniform between 0 and `initial_delay * multiplier ** n`, at most `max_delay`
     (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). So that chance alone makes no
-    attempt follow at once, nor sooner than the one before it, a wait is a tenth of that and half as much
+    attempt follow at once, nor sooner than the one before it, a wait is a fifth of that and half as much
     again as the wait before it at least. A wait that the vendor asked for (`error.retry_after`) is a minimum;
     one over `max_retry_after` ends the attempts.
 

@@ -110,8 +110,8 @@ async def test_a_run_with_parallel_tools_reaches_its_answer(
         answers({"toolCalls": CALLS}, matching={"hasToolResult": False}),
         answers({"content": TEXT}, matching={"toolResultContains": "B-2: shipped"}),
     )
-    agent = Agent(dialect.make(server.url), tools=[look], max_tokens=100)
-    async with agent:
+    async with dialect.make(server.url) as provider:
+        agent = Agent(provider, tools=[look], max_tokens=100)
         if streamed:
             async with agent.stream("Where?") as run:
                 async for _ in run:

@@ -24,7 +24,7 @@ from agentfootprint.errors import (
 from agentfootprint.events import Event, ModelFellBack
 from agentfootprint.providers import MockProvider, capabilities_of
 from agentfootprint.providers.base import leaves
-from agentfootprint.resilience import fallback_provider, with_fallback, with_retry
+from agentfootprint.resilience import fallback_provider, with_fallback, with_retry, with_timeout
 from tests.resilience.support import REQUEST, Ask, Scripted, both_ways
 
 
@@ -145,3 +145,18 @@ async def test_who_was_not_told_to_wait_may_be_asked_once_more_but_not_at_once(
     chain.sleep = sleep
     assert await ask(chain) == "well"
     assert len(waited) == pauses
+
+
+async def test_a_stack_closes_every_provider_under_it() -> None:
+    class Held(MockProvider):
+        closed = 0
+
+        async def aclose(self) -> None:
+            self.closed += 1
+
+    held = [Held(reply="a"), Held(reply="b")]
+    with_nothing = Scripted("from c")
+    async with with_retry(fallback_provider(with_timeout(held[0]), held[1], with_nothing)) as stack:
+        assert (await stack.complete(REQUEST)).text == "a"
+        assert [each.closed for each in held] == [0, 0]
+    assert [each.closed for each in held] == [1, 1]

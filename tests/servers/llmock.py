@@ -16,7 +16,7 @@ __all__ = ["Judge", "judge"]
 
 
 class Judge:
-    """The server of this test process. `reset` before each use: what it records is for one client."""
+    """A server of this test process. `reset` before each use: what it records is for one client."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -33,8 +33,14 @@ class Judge:
             found: list[dict[str, Any]] = json.load(answer)["requests"]
         return found
 
+    def findings(self) -> list[dict[str, Any]]:
+        """The errors and warnings of the server's verdict; with any, `llmock report --strict` fails."""
+        with urllib.request.urlopen(f"{self.url}/_llmock/verdict", timeout=30) as answer:
+            found: list[dict[str, Any]] = json.load(answer)["findings"]
+        return found
+
     def report(self) -> subprocess.CompletedProcess[str]:
-        """What `llmock report --strict` says: exit code 1 for any error or warning."""
+        """What `llmock report --strict` says: exit code 1 for any error or warning. It takes a second."""
         command = [program("llmock"), "report", "--strict", "--url", self.url]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
@@ -47,7 +53,8 @@ class Judge:
 
 
 @functools.cache
-def judge() -> Judge:
+def judge(name: str) -> Judge:
+    """The server of that name; it starts with its first use."""
     port = free_port()
     command = [program("llmock"), "serve", "--port", str(port), "--log-level", "error"]
     # At a model's pace, or the server has sent all before anybody could leave, and takes that for patience.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .base import (
     Capability,
+    ClosableProvider,
     CountsTokens,
     LLMProvider,
     capabilities_of,
@@ -40,6 +41,7 @@ __all__ = [
     "AnthropicProvider",
     "BedrockProvider",
     "Capability",
+    "ClosableProvider",
     "CountsTokens",
     "HTTPAnthropicProvider",
     "HTTPOpenAIProvider",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 from ..errors import StreamTruncated
 from ..messages import LLMChunk, LLMRequest, LLMResponse, Text, ToolCall, ToolCallDelta
 
 __all__ = [
     "Capability",
+    "ClosableProvider",
+    "Closing",
     "CountsTokens",
     "LLMProvider",
     "capabilities_of",
+    "close_provider",
     "close_stream",
     "complete_from_stream",
     "leaves",
@@ -39,6 +42,34 @@ class LLMProvider(Protocol):
     def model(self) -> str: ...
     async def complete(self, request: LLMRequest) -> LLMResponse: ...
     def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]: ...
+
+
+class ClosableProvider(LLMProvider, Protocol):
+    """One that holds connections: closed by `aclose()`, or at the end of `async with provider:`."""
+
+    async def aclose(self) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *raised: object) -> None: ...
+
+
+class Closing:
+    """Base of providers that are closed at the end of `async with provider:`."""
+
+    async def aclose(self) -> None:
+        """Closes the connections of the running event loop."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.aclose()
+
+
+async def close_provider(provider: LLMProvider) -> None:
+    """Closes what a provider holds, if it is one that can be closed."""
+    close = getattr(provider, "aclose", None)
+    if close is not None:
+        await close()
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..errors import ConfigurationError
-from .base import LLMProvider
+from .base import ClosableProvider
 from .http_client import key_of
 from .mock import MockProvider
 
@@ -43,7 +43,7 @@ COMPATIBLE = {
 OWN = ("anthropic", "bedrock", "http-anthropic", "http-openai", "mock", "openai")
 
 
-def create_provider(name: str, **options: Any) -> LLMProvider:
+def create_provider(name: str, **options: Any) -> ClosableProvider:
     """The provider for `"vendor:model"`.
 
     Vendors are `anthropic`, `openai` and `bedrock` through their SDKs; `http-anthropic` and `http-openai`
@@ -75,7 +75,9 @@ def create_provider(name: str, **options: Any) -> LLMProvider:
     )
 
 
-def provider_from_env(variable: str = VARIABLE, *, default: str | None = None, **options: Any) -> LLMProvider:
+def provider_from_env(
+    variable: str = VARIABLE, *, default: str | None = None, **options: Any
+) -> ClosableProvider:
     """The provider that an environment variable names, so that the same code runs on a mock, on a model of
     this machine and on a vendor's.
 
@@ -100,7 +102,7 @@ def provider_from_env(variable: str = VARIABLE, *, default: str | None = None, *
         raise
 
 
-def _created(vendor: str, model: str, options: dict[str, Any]) -> LLMProvider:
+def _created(vendor: str, model: str, options: dict[str, Any]) -> ClosableProvider:
     from . import (
         AnthropicProvider,
         BedrockProvider,
@@ -112,7 +114,7 @@ def _created(vendor: str, model: str, options: dict[str, Any]) -> LLMProvider:
     if vendor == "mock":
         return MockProvider(reply=model, **options)
     if (server := COMPATIBLE.get(vendor)) is None:
-        classes: dict[str, Callable[..., LLMProvider]] = {
+        classes: dict[str, Callable[..., ClosableProvider]] = {
             "anthropic": AnthropicProvider,
             "bedrock": BedrockProvider,
             "http-anthropic": HTTPAnthropicProvider,

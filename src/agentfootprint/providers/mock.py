@@ -23,7 +23,7 @@ from ..messages import (
     ToolCallDelta,
     Usage,
 )
-from .base import Capability
+from .base import Capability, Closing
 
 __all__ = ["MockCall", "MockFailure", "MockProvider", "Reply"]
 
@@ -52,7 +52,7 @@ Reply: TypeAlias = (
 function, also an async one, of the request that gives one of these."""
 
 
-class MockProvider:
+class MockProvider(Closing):
     """Answers from a script, deterministically; one object serves any number of concurrent runs.
 
     Give exactly one of:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Iterable, Mapping
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 from ..errors import AgentFootprintError, ProviderError, StreamTruncated, Unavailable
 from ..messages import LLMChunk, LLMRequest, LLMResponse, Opaque, ToolCall
-from .base import Capability
+from .base import Capability, Closing
 from .failures import REQUEST_IDS
 from .http_client import Reply
 from .parsing import parsed
@@ -72,7 +72,7 @@ class Transport(Protocol):
     async def aclose(self) -> None: ...
 
 
-class WireProvider:
+class WireProvider(Closing):
     """A provider: one wire over one transport."""
 
     capabilities: frozenset[Capability] = frozenset()
@@ -154,12 +154,6 @@ class WireProvider:
     async def aclose(self) -> None:
         """Closes the connections of the running event loop."""
         await self._transport.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model!r}>"

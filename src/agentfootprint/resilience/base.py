@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from ..errors import StreamTruncated
 from ..messages import LLMChunk, LLMRequest, LLMResponse
-from ..providers.base import Capability, LLMProvider, capabilities_of, close_stream
+from ..providers.base import Capability, Closing, LLMProvider, capabilities_of, close_provider, close_stream
 
 __all__ = ["Opened", "Wrapper", "open_stream"]
 
 
-class Wrapper:
+class Wrapper(Closing):
     """A provider that passes everything on; decorators override `complete` and `stream`."""
 
     def __init__(self, inner: LLMProvider) -> None:
@@ -43,9 +43,7 @@ class Wrapper:
 
     async def aclose(self) -> None:
         """Closes what the wrapped provider holds."""
-        close = getattr(self.inner, "aclose", None)
-        if close is not None:
-            await close()
+        await close_provider(self.inner)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} over {self.inner!r}>"

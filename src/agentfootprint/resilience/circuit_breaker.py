@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AllProvidersFailed, CircuitOpen, ConfigurationError, ProviderError
 from ..events import CircuitClosed, CircuitOpened, CircuitProbed
 from ..messages import LLMChunk, LLMRequest, LLMResponse
-from ..providers.base import LLMProvider, close_stream
+from ..providers.base import ClosableProvider, LLMProvider, close_stream
 from .base import Wrapper
 from .circuit import CLOSED, Admitted, Circuit, CircuitRules, Outcome, Refused
 from .report import Hook, report
@@ -50,7 +50,7 @@ def with_circuit_breaker(
     fail_open: bool = True,
     hook: Hook | None = None,
     clock: Callable[[], float] = time.time,
-) -> LLMProvider:
+) -> ClosableProvider:
     """The provider, left alone for `cooldown` seconds after it failed too often.
 
     Then `half_open_probes` calls at a time find out whether it is back (M. Nygard, "Release It!", 2nd

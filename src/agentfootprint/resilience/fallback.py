@@ -17,7 +17,16 @@ from ..errors import (
 from ..events import ModelFellBack
 from ..messages import LLMChunk, LLMRequest, LLMResponse
 from ..providers.attempts import again
-from ..providers.base import Capability, LLMProvider, capabilities_of, close_stream, leaves
+from ..providers.base import (
+    Capability,
+    ClosableProvider,
+    Closing,
+    LLMProvider,
+    capabilities_of,
+    close_provider,
+    close_stream,
+    leaves,
+)
 from .base import Opened, open_stream
 from .report import Hook, report
 
@@ -41,7 +50,7 @@ def with_fallback(
     *,
     when: Callable[[ProviderError], bool] = others_may_answer,
     hook: Hook | None = None,
-) -> LLMProvider:
+) -> ClosableProvider:
     """The primary, and the fallback when the primary fails with an error that `when` accepts.
 
     A stream changes over until its first chunk was handed on, never after it. What both can do is what
@@ -58,12 +67,12 @@ def fallback_provider(
     *providers: LLMProvider,
     when: Callable[[ProviderError], bool] = others_may_answer,
     hook: Hook | None = None,
-) -> LLMProvider:
+) -> ClosableProvider:
     """A chain of any length, tried in the order given; otherwise as `with_fallback`."""
     return Fallback(providers, when, hook)
 
 
-class Fallback:
+class Fallback(Closing):
     """What `with_fallback` and `fallback_provider` make. `sleep` can be replaced in tests."""
 
     def __init__(
@@ -151,9 +160,7 @@ class Fallback:
     async def aclose(self) -> None:
         """Closes what the providers of the chain hold."""
         for provider in self.providers:
-            close = getattr(provider, "aclose", None)
-            if close is not None:
-                await close()
+            await close_provider(provider)
 
     def __repr__(self) -> str:
         return f"<Fallback over {', '.join(map(repr, self.providers))}>"

@@ -14,7 +14,7 @@ from ..errors import ConfigurationError, ProviderError, RateLimitExceeded
 from ..events import RateLimitWaited
 from ..flow.current import calling
 from ..messages import LLMChunk, LLMRequest, LLMResponse, Message, Text, Usage
-from ..providers.base import LLMProvider, close_stream
+from ..providers.base import ClosableProvider, LLMProvider, close_stream
 from ..providers.failures import declined
 from .base import Wrapper
 from .bucket import Bucket, BucketRules
@@ -48,7 +48,7 @@ def with_rate_limit(
     fail_open: bool = True,
     hook: Hook | None = None,
     clock: Callable[[], float] = time.time,
-) -> LLMProvider:
+) -> ClosableProvider:
     """The provider, asked at most so often: a call waits for its turn, in the order of asking.
 
     Tokens are estimated before the call (four characters a token, and `max_tokens` of the answer) and

@@ -12,7 +12,7 @@ from ..errors import ProviderError
 from ..events import ModelGaveUp, ModelRetried
 from ..messages import LLMChunk, LLMRequest, LLMResponse
 from ..providers.attempts import again
-from ..providers.base import LLMProvider, close_stream
+from ..providers.base import ClosableProvider, LLMProvider, close_stream
 from ..retry import GiveUp, RetryPolicy
 from .base import Opened, Wrapper, open_stream
 from .report import Hook, report
@@ -33,7 +33,7 @@ def with_retry(
     policy: RetryPolicy | None = None,
     budget: RetryBudget | None = None,
     hook: Hook | None = None,
-) -> LLMProvider:
+) -> ClosableProvider:
     """The provider, asked again when it fails with an error that may pass (`error.retryable`).
 
     `complete` is retried freely, `stream` until its first chunk was handed on: from there on an error is

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from ..errors import ConfigurationError, TimedOut
 from ..messages import LLMChunk, LLMRequest, LLMResponse
-from ..providers.base import LLMProvider, close_stream
+from ..providers.base import ClosableProvider, LLMProvider, close_stream
 from .base import Wrapper
 
 __all__ = ["with_timeout"]
@@ -20,7 +20,7 @@ def with_timeout(
     first_token: float | None = None,
     idle: float | None = None,
     total: float | None = None,
-) -> LLMProvider:
+) -> ClosableProvider:
     """The provider with limits on how long it may take, in seconds; None is no limit.
 
     Args:
