@@ -101,7 +101,7 @@ def _providers(host: str, path: str) -> list[tuple[str, Make]]:
     def made(kind: Any, base: str = "", **options: Any) -> Make:
         return lambda url: kind("m", api_key="none", base_url=url + base, **options)
 
-    if path.startswith("/model/"):
+    if path.startswith("/model/") and path.endswith("/converse"):
         model = path.split("/")[2]
         return [("http", lambda url: BedrockProvider(model, api_key="none", endpoint_url=url))]
     if host == "api.anthropic.com":

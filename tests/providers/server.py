@@ -34,7 +34,8 @@ class Exchange:
         return found
 
     async def head(self, status: int = 200, **headers: str) -> None:
-        lines = [f"HTTP/1.1 {status} Scripted", "connection: close"]
+        lines = [f"HTTP/1.1 {status} Scripted"]
+        headers = {"connection": "close", **headers}
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         await self.writer.drain()

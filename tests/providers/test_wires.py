@@ -283,6 +283,17 @@ async def test_a_reader_that_leaves_closes_the_connection_at_once(dialect: Diale
 
 
 @every_wire
+async def test_a_server_that_closes_late_and_without_a_word_costs_no_attempt(dialect: Dialect) -> None:
+    async def closes_late(exchange: Exchange) -> None:
+        await streams(dialect.stream("Whole."), connection="keep-alive")(exchange)
+        await asyncio.sleep(0.1)
+
+    async with ScriptedServer([closes_late]) as server, dialect.make(server.url) as provider:
+        for _ in range(3):
+            assert (await read(provider))[0].text == "Whole."
+
+
+@every_wire
 async def test_a_cancelled_call_closes_the_connection_at_once(dialect: Dialect) -> None:
     arrived = asyncio.Event()
 

@@ -37,6 +37,7 @@ __all__ = [
     "broken",
     "events_of",
     "hidden",
+    "keeping",
     "key_of",
     "secret_of",
 ]
@@ -55,6 +56,12 @@ it is used again costs an attempt."""
 
 EXPLANATION_SECONDS = 5.0
 """How long the body of an error is waited for."""
+
+
+def keeping(base_url: str) -> dict[str, str]:
+    """The headers that say whether the connection is kept. One to this machine costs nothing to make, and
+    some of the servers there, llama.cpp's, close it after a stream without having said so."""
+    return {"connection": "close"} if is_local(base_url) else {}
 
 
 def key_of(given: ApiKey | None, variable: str, provider: str) -> ApiKey:
@@ -162,6 +169,7 @@ class HTTPClient:
     async def _sent(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> httpx2.Response:
         """The head of the answer; whoever has it closes it."""
         client = self._client()
+        headers = {**headers, **keeping(self.base_url)}
         request = client.build_request("POST", self.base_url + path, content=_bytes(body), headers=headers)
         return await alone(client.send(request, stream=True, auth=self._auth), self._broken)
 

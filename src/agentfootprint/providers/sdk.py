@@ -16,7 +16,7 @@ from ..flow.codec import mended
 from ..loops import PerLoop
 from .failures import failure_of
 from .guard import check_call
-from .http_client import ApiKey, Reply, Secret, alone, answered, broken, events_of, hidden, secret_of
+from .http_client import ApiKey, Reply, Secret, alone, answered, broken, events_of, hidden, keeping, secret_of
 
 __all__ = ["SDKTransport"]
 
@@ -65,7 +65,8 @@ class SDKTransport:
         client = self._client(secret)
         if self._given is not None and isinstance(own := getattr(client, "api_key", None), str):
             secret = Secret(own)
-        raw = await alone(_post(client, path, body), self._failed_with(secret))
+        headers = _RAW | keeping(self.base_url)
+        raw = await alone(_post(client, path, body, headers), self._failed_with(secret))
         response = getattr(raw, "http_response", raw)
         try:
             yield response, secret
@@ -106,10 +107,10 @@ class SDKTransport:
         )
 
 
-async def _post(client: Any, path: str, body: Mapping[str, Any]) -> Any:
+async def _post(client: Any, path: str, body: Mapping[str, Any], headers: dict[str, str]) -> Any:
     import httpx2
 
-    options = {"headers": dict(_RAW), "timeout": 600}
+    options = {"headers": headers, "timeout": 600}
     try:
         return await client.post(path, cast_to=httpx2.Response, body=dict(body), options=options)
     except UnicodeEncodeError:
