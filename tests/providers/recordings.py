@@ -104,7 +104,7 @@ def _providers(host: str, path: str) -> list[tuple[str, Make]]:
     if path.startswith("/model/") and path.endswith("/converse"):
         model = path.split("/")[2]
         return [("http", lambda url: BedrockProvider(model, api_key="none", endpoint_url=url))]
-    if host == "api.anthropic.com":
+    if host == "api.anthropic.com" and path.endswith("/messages"):
         return [("http", made(HTTPAnthropicProvider)), ("sdk", made(AnthropicProvider))]
     for ending, api in (("/chat/completions", "chat"), ("/responses", "responses")):
         if path.endswith(ending):

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from agentfootprint import Agent, tool
+from agentfootprint.errors import InvalidRequest, StreamTruncated
 from agentfootprint.messages import StopKind, Usage
 from tests.agent.support import Events, completed
-from tests.providers.dialects import DIALECTS, Dialect
+from tests.providers.dialects import DIALECTS, Call, Dialect
 from tests.providers.server import ScriptedServer, says, streams
 from tests.providers.test_inputs import HTTP
 from tests.providers.test_reasoning import both_ways, run
@@ -74,6 +75,31 @@ async def test_the_id_of_the_request_and_the_model_that_answered_are_told(dialec
         answers = [await provider.complete(REQUEST), (await read(provider))[0]]
     model = "claude-test" if "anthropic" in dialect.name else "gpt-test"
     assert [(each.request_id, each.model) for each in answers] == [("req-7", model)] * 2
+
+
+@pytest.mark.parametrize("calls", [[], [("c1", "look", {"order": "A-1"})]], ids=["text", "calls"])
+async def test_a_server_that_gives_no_reason_has_counted_what_was_whole(calls: list[Call]) -> None:
+    dialect = HTTP["chat"]
+    events = dialect.stream("All of it.", calls)
+    for event in events[:-1]:
+        for choice in event["choices"]:
+            choice["finish_reason"] = None
+    uncounted = [*events[:-2], events[-1]]
+    scripts = [streams(events), streams(uncounted)]
+    async with ScriptedServer(scripts) as server, dialect.make(server.url) as provider:
+        response, _ = await read(provider)
+        with pytest.raises(StreamTruncated):
+            await read(provider)
+    assert (response.text, response.stop_reason) == ("All of it.", "tool_calls" if calls else "other")
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress", "cancelled"])
+async def test_what_is_still_to_be_answered_is_no_answer(status: str) -> None:
+    dialect = HTTP["responses"]
+    answer = {**dialect.answer(), "status": status, "output": []}
+    async with ScriptedServer([says(answer)]) as server, dialect.make(server.url) as provider:
+        with pytest.raises(InvalidRequest, match=f"{status}.*background"):
+            await provider.complete(REQUEST)
 
 
 # ── a paused turn ───────────────────────────────────────────────────────────────────────────────

@@ -101,9 +101,10 @@ class ChatWire:
             raise failure_in(self._name, choice, request_id)
         message = choice["message"]
         parts = list(self._parts(message))
-        stop: StopKind = _STOPS.get(choice.get("finish_reason") or "", "other")
-        if message.get("tool_calls") and stop == "end":
-            stop = "tool_calls"  # Some servers say "stop" for both.
+        finish = choice.get("finish_reason")
+        stop: StopKind = _STOPS.get(finish or "", "other")
+        if message.get("tool_calls") and (stop == "end" or not finish):
+            stop = "tool_calls"  # Some servers say "stop" for both, others nothing.
         elif message.get("refusal") and stop == "end":
             stop = "refusal"
         return LLMResponse(
@@ -229,22 +230,24 @@ class _Decoder:
         self._calls: list[dict[str, Any]] = []
         self._at: dict[Any, int] = {}
         self._finish: str | None = None
+        self._counted = False
         self._usage: Any = None
         self._model: str | None = None
 
     over = False
-    """Usage follows the finish reason; only `[DONE]` says that nothing more comes."""
+    """Usage follows the finish reason; only `[DONE]` says that nothing more comes, and not that all came."""
 
     @property
     def done(self) -> bool:
-        """Whether a finish reason was seen: `[DONE]` alone says only that nothing more comes."""
-        return self._finish is not None
+        """Whether a finish reason was seen or, from servers that give none, the count of the whole."""
+        return self._finish is not None or self._counted
 
     def feed(self, event: Mapping[str, Any]) -> Iterator[LLMChunk]:
         if event.get("error"):
             raise failure_in(self._wire._name, event)
         self._model = event.get("model") or self._model
         self._usage = event.get("usage") or self._usage
+        self._counted |= bool(event.get("usage")) and not event.get("choices")
         for choice in event.get("choices") or ():
             if choice.get("error"):
                 raise failure_in(self._wire._name, choice)

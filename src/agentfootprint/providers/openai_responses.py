@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..errors import InvalidRequest
 from ..messages import (
     File,
     Image,
@@ -94,6 +95,12 @@ class ResponsesWire:
     def whole(self, data: Mapping[str, Any], request_id: str | None) -> LLMResponse:
         if data.get("error") or data.get("status") == "failed":
             raise failure_in(self._name, data, request_id)
+        if (status := data.get("status")) in ("queued", "in_progress", "cancelled"):
+            raise InvalidRequest(
+                f"{self._name}: the answer is {status}: one that is made in the background is not "
+                "waited for; leave out background=True",
+                provider=self._name,
+            )
         parts = [part for item in data["output"] for part in self._parts(item)]
         return LLMResponse(
             parts=parts,
