@@ -1,16 +1,30 @@
-"""What belongs to one event loop, such as a pool of connections: made in it on first use, closed with it."""
+"""What belongs to one event loop, such as a pool of connections: made in it on first use, closed with it, or
+earlier by whoever holds it."""
 
 from __future__ import annotations
 
 import asyncio
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 from weakref import WeakKeyDictionary
 
-__all__ = ["PerLoop"]
+__all__ = ["Closing", "PerLoop"]
 
 T = TypeVar("T")
+
+
+class Closing:
+    """Base of what is closed at the end of `async with`."""
+
+    async def aclose(self) -> None:
+        """Closes the connections of the running event loop; those of others are closed as their loops end."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.aclose()
 
 
 class PerLoop(Generic[T]):

@@ -11,7 +11,6 @@ from ..messages import LLMChunk, LLMRequest, LLMResponse, Text, ToolCall, ToolCa
 __all__ = [
     "Capability",
     "ClosableProvider",
-    "Closing",
     "CountsTokens",
     "LLMProvider",
     "capabilities_of",
@@ -50,19 +49,6 @@ class ClosableProvider(LLMProvider, Protocol):
     async def aclose(self) -> None: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *raised: object) -> None: ...
-
-
-class Closing:
-    """Base of providers that are closed at the end of `async with provider:`."""
-
-    async def aclose(self) -> None:
-        """Closes the connections of the running event loop."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *raised: object) -> None:
-        await self.aclose()
 
 
 async def close_provider(provider: LLMProvider) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from ..errors import ConfigurationError, MockExhausted
 from ..flow.codec import dumps, encode
+from ..loops import Closing
 from ..messages import (
     LLMChunk,
     LLMRequest,
@@ -23,7 +24,7 @@ from ..messages import (
     ToolCallDelta,
     Usage,
 )
-from .base import Capability, Closing
+from .base import Capability
 
 __all__ = ["MockCall", "MockFailure", "MockProvider", "Reply"]
 

@@ -8,8 +8,9 @@ from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 from ..errors import AgentFootprintError, ProviderError, StreamTruncated, Unavailable
+from ..loops import Closing
 from ..messages import LLMChunk, LLMRequest, LLMResponse, Opaque, ToolCall
-from .base import Capability, Closing
+from .base import Capability
 from .failures import REQUEST_IDS
 from .http_client import Reply
 from .parsing import parsed

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from ..errors import StreamTruncated
+from ..loops import Closing
 from ..messages import LLMChunk, LLMRequest, LLMResponse
-from ..providers.base import Capability, Closing, LLMProvider, capabilities_of, close_provider, close_stream
+from ..providers.base import Capability, LLMProvider, capabilities_of, close_provider, close_stream
 
 __all__ = ["Opened", "Wrapper", "open_stream"]
 

@@ -15,12 +15,12 @@ from ..errors import (
     Unauthorized,
 )
 from ..events import ModelFellBack
+from ..loops import Closing
 from ..messages import LLMChunk, LLMRequest, LLMResponse
 from ..providers.attempts import again
 from ..providers.base import (
     Capability,
     ClosableProvider,
-    Closing,
     LLMProvider,
     capabilities_of,
     close_provider,

@@ -7,11 +7,11 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any
 
 from ..errors import StoreConflict
 from ..identity import MemoryIdentity, namespace, namespace_prefix
+from ..loops import Closing
 from .base import JSON, LogRecord, Record, StateKey
 from .dynamodb_table import COLLECT, DUE, Item, Table, n, number
 from .values import check_limit, deadline, from_json, to_json, total
@@ -30,7 +30,7 @@ TRIES = 50
 _VERSION, _TOTAL, _FIRST = "versionToken", "runningTotal", "firstSequence"
 
 
-class DynamoDBState:
+class DynamoDBState(Closing):
     """A `StateStore` in one DynamoDB table (`pip install 'agentfootprint[dynamodb]'`).
 
     The table has the string keys `pk` (partition) and `sk` (sort), and time to live on `expiresAt`;
@@ -225,14 +225,6 @@ class DynamoDBState:
 
     async def aclose(self) -> None:
         await self._table.aclose()
-
-    async def __aenter__(self) -> DynamoDBState:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"<DynamoDBState in {self._table.where}>"

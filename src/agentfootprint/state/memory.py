@@ -12,6 +12,7 @@ from threading import Lock
 
 from ..errors import StoreUnavailable
 from ..identity import MemoryIdentity, namespace, namespace_prefix
+from ..loops import Closing
 from .base import JSON, LogRecord, Record, StateKey
 from .values import alive, check_limit, deadline, from_json, to_json, total
 
@@ -40,7 +41,7 @@ class _Slot:
         return (self.record is not None) + (self.counter is not None) + len(self.log)
 
 
-class InMemoryState:
+class InMemoryState(Closing):
     """A `StateStore` in this process's memory, safe to use from several threads and event loops.
 
     Args:
@@ -56,12 +57,6 @@ class InMemoryState:
         self._numbers = count(1)
         self._sweep_in = _SWEEP_AFTER
         self._closed = False
-
-    async def __aenter__(self) -> InMemoryState:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
 
     async def get(self, key: StateKey) -> Record | None:
         self._check_open()

@@ -8,12 +8,11 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from ..errors import ConfigurationError, MissingExtra, StoreError, StoreUnavailable, UnsupportedValue
 from ..identity import MemoryIdentity, namespace, namespace_prefix
-from ..loops import PerLoop
+from ..loops import Closing, PerLoop
 from .base import JSON, LogRecord, Record, StateKey
 from .values import check_limit, deadline, from_json, to_json, total
 
@@ -109,7 +108,7 @@ _LOCK = 0x61676E74
 """The advisory lock under which instances that start together make the tables."""
 
 
-class PostgresState:
+class PostgresState(Closing):
     """A `StateStore` in PostgreSQL (`pip install 'agentfootprint[postgres]'`).
 
     Tables are made when they are missing, also when many instances start at once. Connections are
@@ -232,14 +231,6 @@ class PostgresState:
         """Closes the pool of the running event loop; those of others are closed as their loops end."""
         self._closed = True
         await self._pools.aclose()
-
-    async def __aenter__(self) -> PostgresState:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"<PostgresState at {self._where}>"

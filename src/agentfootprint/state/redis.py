@@ -5,12 +5,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingExtra, StoreCorrupt, StoreUnavailable, UnsupportedValue
 from ..identity import MemoryIdentity, namespace, namespace_prefix
-from ..loops import PerLoop
+from ..loops import Closing, PerLoop
 from .base import JSON, LogRecord, Record, StateKey
 from .values import check_limit, deadline, from_json, to_json, total
 
@@ -112,7 +111,7 @@ return live
 """
 
 
-class RedisState:
+class RedisState(Closing):
     """A `StateStore` in Redis 6.2 or newer (`pip install 'agentfootprint[redis]'`).
 
     The keys of one record share a hash slot. Deadlines are in the values; Redis's own expiry, a minute
@@ -239,14 +238,6 @@ class RedisState:
         """Closes the connections of the running event loop; those of others are closed as their loops end."""
         self._closed = True
         await self._clients.aclose()
-
-    async def __aenter__(self) -> RedisState:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"<RedisState at {self._where}>"

@@ -6,9 +6,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
+from typing import Self
 from uuid import uuid4
 
 from ..identity import MemoryIdentity, namespace, namespace_prefix
+from ..loops import Closing
 from .base import JSON, LogRecord, Record, StateKey
 from .sqlite_file import Schema, SQLiteFile
 from .values import alive, check_limit, deadline, from_json, to_json, total
@@ -85,7 +87,7 @@ _COLLECT_LOG = (
 )
 
 
-class SQLiteState:
+class SQLiteState(Closing):
     """A `StateStore` in a SQLite file (WAL), shared by any number of processes of one machine.
 
     The file is created at its first use and may also hold a `SQLiteStore`. A `compare_and_set` that
@@ -109,12 +111,9 @@ class SQLiteState:
         self._file = SQLiteFile(path, _SCHEMA, timeout)
         self._clock = clock
 
-    async def __aenter__(self) -> SQLiteState:
+    async def __aenter__(self) -> Self:
         await self._file.open()
         return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
 
     async def get(self, key: StateKey) -> Record | None:
         encoded = key.encoded

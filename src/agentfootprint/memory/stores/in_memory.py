@@ -11,6 +11,7 @@ from threading import Lock
 
 from ...errors import StoreUnavailable
 from ...identity import MemoryIdentity, check_part, namespace, namespace_prefix
+from ...loops import Closing
 from ...state.values import alive, check_limit, from_json, to_json
 from ..base import MemoryEntry, Page
 from .cursor import read_cursor, write_cursor
@@ -72,7 +73,7 @@ class _Space:
         self.rows[row.id] = row
 
 
-class InMemoryStore:
+class InMemoryStore(Closing):
     """A `MemoryStore` in this process's memory, safe to use from several threads and event loops.
 
     Args:
@@ -88,12 +89,6 @@ class InMemoryStore:
         self._numbers = count(1)
         self._sweep_in = _SWEEP_AFTER
         self._closed = False
-
-    async def __aenter__(self) -> InMemoryStore:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
 
     async def put(
         self, identity: MemoryIdentity, entry: MemoryEntry, *, expected: str | None = None

@@ -7,10 +7,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from ...identity import MemoryIdentity, check_part, namespace, namespace_prefix
+from ...loops import Closing
 from ...state.sqlite_file import Schema, SQLiteFile
 from ...state.values import alive, check_limit, from_json, to_json
 from ..base import MemoryEntry, Page
@@ -68,7 +69,7 @@ _COLLECT = (
 )
 
 
-class SQLiteStore:
+class SQLiteStore(Closing):
     """A `MemoryStore` in a SQLite file (WAL), shared by any number of processes of one machine.
 
     The file is created at its first use and may also hold a `SQLiteState`. A `forget` and a `put`
@@ -92,12 +93,9 @@ class SQLiteStore:
         self._file = SQLiteFile(path, _SCHEMA, timeout)
         self._clock = clock
 
-    async def __aenter__(self) -> SQLiteStore:
+    async def __aenter__(self) -> Self:
         await self._file.open()
         return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
 
     async def put(
         self, identity: MemoryIdentity, entry: MemoryEntry, *, expected: str | None = None
