@@ -13,6 +13,7 @@ import importlib.metadata
 import importlib.util
 import json
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Awaitable, Callable
@@ -137,10 +138,21 @@ async def build(framework: ModuleType, quick: bool) -> Measures:
 
 
 async def about(framework: ModuleType, quick: bool) -> Measures:
-    """What the environment holds besides pip."""
-    names = {dist.metadata["Name"].lower(): dist.version for dist in importlib.metadata.distributions()}
-    count = len(names.keys() - {"pip", "setuptools", "wheel"})
-    return {"distributions": {"value": count}, "version": {"value": names.get(framework.PACKAGE, "")}}
+    """The version, and how many distributions a core install brings, itself included: without extras."""
+    wanted, seen = [framework.PACKAGE], set[str]()
+    while wanted:
+        name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
+        try:
+            needs = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # It is for another system or an older Python.
+        if name not in seen:
+            seen.add(name)
+            wanted += [re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needs if "extra ==" not in need]
+    if not seen:
+        return {}
+    version = importlib.metadata.version(framework.PACKAGE)
+    return {"distributions": {"value": len(seen)}, "version": {"value": version}}
 
 
 WORKLOADS: dict[str, Workload] = {

@@ -18,7 +18,7 @@ class State(TypedDict, total=False):
 
 def where() -> str | None:
     now = calling.get()
-    return None if now is None else f"{now[0].id} {now[1]}"
+    return None if now is None else f"{now[0].id} {now[1].name}:{now[1].key}"
 
 
 async def run_one(fn: Any) -> Run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from ..errors import (
@@ -371,5 +371,5 @@ class Agent(Built, Generic[Deps, Output]):
         run.begin(RunInput((asked,), history, conversation is not None))
         return await self._go(run, session)
 
-    async def _go(self, run: Run, session: Session) -> Result[Output]:
-        return await walk(run, session, self._issue)
+    def _go(self, run: Run, session: Session) -> Awaitable[Result[Output]]:
+        return walk(run, session, self._issue)

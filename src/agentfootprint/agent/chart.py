@@ -219,8 +219,12 @@ async def call_model(c: C) -> None:
         settings.max_tokens,
         settings.temperature,
     )
-    asking = partial(c.call, "model", ModelCall(c, own), request, returns=LLMResponse)
-    reply: LLMResponse | None = await (asking() if own.spending is None else paid(c, own, asking))
+    asking = ModelCall(c, own)
+    reply: LLMResponse | None
+    if own.spending is None:
+        reply = await c.call("model", asking, request, returns=LLMResponse)
+    else:
+        reply = await paid(c, own, partial(c.call, "model", asking, request, returns=LLMResponse))
     c.forget_labels()
     if reply is None:
         c["pending"] = ()

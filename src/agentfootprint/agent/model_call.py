@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
@@ -46,9 +47,9 @@ class ModelCall:
             turns += 1
         return usable(reply)
 
-    async def _paid(self, request: LLMRequest) -> LLMResponse:
+    def _paid(self, request: LLMRequest) -> Awaitable[LLMResponse]:
         spending = self._own.spending
-        return await (self._ask(request) if spending is None else spending.pay_for(self._ask, request))
+        return self._ask(request) if spending is None else spending.pay_for(self._ask, request)
 
     async def _ask(self, request: LLMRequest) -> LLMResponse:
         step, own = self._step, self._own

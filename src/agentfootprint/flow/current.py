@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .effects import Effects
+    from .journal import Call
 
 __all__ = ["Calling", "calling"]
 
-Calling = tuple["Effects", str]
-"""The step and the `name:key` of its call that is under way."""
+Calling = tuple["Effects", "Call"]
+"""The step and its call that is under way."""
 
 calling: ContextVar[Calling | None] = ContextVar("agentfootprint_calling", default=None)

@@ -90,7 +90,7 @@ class Effects(StepRecord):
         if self._again is not None and (hit := self._hit(name, key, arguments)) is not None:
             return self._answer(hit, returns, raises)
         record = self._open_call(name, key, arguments, within)
-        outer = calling.set((self, f"{name}:{key}"))
+        outer = calling.set((self, record))
         try:
             if timeout is None and run.deadline is None:
                 result = fn(*args, **kwargs)

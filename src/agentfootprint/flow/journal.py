@@ -204,7 +204,6 @@ class Call:
 
     __slots__ = (
         "arguments",
-        "attempts",
         "end",
         "error",
         "key",
@@ -226,7 +225,6 @@ class Call:
         self.end: float | None = None
         self.result: Any = None
         self.error: tuple[str, str] | None = None
-        self.attempts = 1
         self.labels: Labels = None
 
     @property

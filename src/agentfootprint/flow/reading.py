@@ -220,7 +220,6 @@ class _Reader:
         )
         end = row.get("end")
         call.end = None if end is None else float(_is(_NUMBER, end))
-        call.attempts = _is(int, row.get("attempts", 1))
         call.labels = _labels(row)
         if "error" in row:
             call.error = _error(row["error"])

@@ -202,8 +202,6 @@ class _Writer:
             row["start"], row["end"] = _time(call.start), _time(call.end)
         if call.within is not None:
             row["within"] = self._free(call.within)
-        if call.attempts != 1:
-            row["attempts"] = call.attempts
         if call.labels:
             row["labels"] = _labels(call.labels)
         if hidden:

@@ -31,6 +31,8 @@ RunStatus = Literal["running", "done", "paused", "stopped", "failed", "cancelled
 Tell = Callable[[str, StepRecord, Any], None]
 """Hears the walk as it happens: ("open" | "close" | "call" | "called" | "emit" | "live", step, what)."""
 
+_NONE: Mapping[str, Any] = {}
+
 
 class Run:
     """One walk over a flow, and everything it recorded.
@@ -78,8 +80,8 @@ class Run:
         self.patched = False
         self.broken_off = False
         self.record_over = False
-        self._initial = dict(state or {})
-        self._answers = dict(answers or {})
+        self._initial = _NONE if not state else dict(state)
+        self._answers = _NONE if not answers else dict(answers)
         self._left = stop_after
         self._halting = False
 

@@ -32,7 +32,8 @@ def report(kind: type[Event], *fields: object, hook: Hook | None = None) -> None
         None if step is None else step.run.id, time.time(), None if step is None else step.id, *fields
     )
     if step is not None and now is not None:
-        step.emit(kind.type, _own_fields(event), within=now[1])
+        call = now[1]
+        step.emit(kind.type, _own_fields(event), within=f"{call.name}:{call.key}")
     if hook is not None:
         try:
             hook(event)
