@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base import MemoryEntry, MemoryStore, Page
+from .base import Filter, Match, MemoryEntry, MemoryStore, Not, Page, SearchableStore
 from .memory import Memory, Recalled
 from .stores.in_memory import InMemoryStore
 from .strategies import Strategy, Window
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from .stores.sqlite import SQLiteStore as SQLiteStore
 
 __all__ = [
+    "Filter",
     "InMemoryStore",
+    "Match",
     "Memory",
     "MemoryEntry",
     "MemoryStore",
+    "Not",
     "Page",
     "Recalled",
     "SQLiteStore",
+    "SearchableStore",
     "Strategy",
     "Window",
 ]

@@ -1,16 +1,19 @@
-"""The port to what outlives a turn: entries of an identity, newest first, forgettable."""
+"""The port to what outlives a turn: entries of an identity, newest first, searchable, forgettable."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from ..embedders.base import Embedding
 from ..errors import InputInvalid
 from ..identity import MemoryIdentity, check_part
 
-__all__ = ["MemoryEntry", "MemoryStore", "Page"]
+__all__ = ["Filter", "Match", "MemoryEntry", "MemoryStore", "Not", "Page", "SearchableStore"]
+
+Scalar: TypeAlias = str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class MemoryEntry:
     `value` and `metadata` are JSON. `created` is seconds since the epoch; None lets the store set it
     at `put`: the time of the first write. `expires` (seconds since the epoch) makes the entry read as
     absent from then on. `version` is set by the store, changes with every write and is never reused.
+    An entry with an `embedding` can be searched in stores that search.
 
     Raises:
         IdentityInvalid: the id is no string, over 256 bytes of UTF-8, or holds a NUL or a lone
@@ -33,6 +37,7 @@ class MemoryEntry:
     created: float | None = None
     expires: float | None = None
     version: str | None = None
+    embedding: Embedding | None = None
 
     def __post_init__(self) -> None:
         check_part("a memory entry's id", self.id)
@@ -48,6 +53,28 @@ class Page:
 
     entries: tuple[MemoryEntry, ...]
     cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """In a filter: the metadata lacks the key, or has another value there."""
+
+    value: Scalar
+
+
+Filter: TypeAlias = Mapping[str, Scalar | Not]
+"""What the metadata of an entry must have at its top level: under each key this value, or not this one.
+
+Values are compared as JSON: True is not 1, 1 and 1.0 are the same, None is a null that is there.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A found entry and its cosine similarity to what was searched for, from -1 to 1."""
+
+    entry: MemoryEntry
+    score: float
 
 
 @runtime_checkable
@@ -105,3 +132,34 @@ class MemoryStore(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class SearchableStore(MemoryStore, Protocol):
+    """A store that finds entries by what they mean.
+
+    The first embedding that is written for an identity says by its fingerprint which embedder its entries
+    are searched with, until `forget`. One of another embedder raises `EmbedderMismatch` and writes nothing.
+    """
+
+    async def search(
+        self,
+        identity: MemoryIdentity,
+        query: Embedding,
+        *,
+        k: int = 10,
+        min_score: float | None = None,
+        where: Filter | None = None,
+    ) -> Sequence[Match]:
+        """At most `k` entries of exactly this identity that have an embedding, the most similar first,
+        among equals the newest.
+
+        Args:
+            min_score: the least similarity; weaker matches are left out.
+            where: what their metadata must have.
+
+        Raises:
+            EmbedderMismatch: the entries were written with another embedder.
+            InputInvalid: `k` is less than 1, or a filter is not of scalars.
+        """
+        ...

@@ -14,6 +14,8 @@
         async with MyStore(..., clock=clock) as store:
             await check(store, clock.advance)       # without a clock to move: asyncio.sleep
 
+A store that searches passes `agentfootprint.testing.memory_search` too.
+
 Each check wants a store that holds nothing of the identities it makes up. Needs the extra
 `agentfootprint[testing]`, for hypothesis.
 """

@@ -1,4 +1,4 @@
-"""Both memory stores pass the kit that every adapter must pass."""
+"""All memory stores pass the kit that every adapter must pass."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agentfootprint.memory import InMemoryStore, SQLiteStore
-from agentfootprint.testing import ManualClock, memory_store
+from agentfootprint.memory import InMemoryStore, SearchableStore, SQLiteStore
+from agentfootprint.testing import ManualClock, memory_search, memory_store
 
-Make = Callable[[Callable[[], float]], InMemoryStore | SQLiteStore]
+Store = InMemoryStore | SQLiteStore
+Make = Callable[[Callable[[], float]], Store]
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -27,8 +28,22 @@ async def test_conforms(check: memory_store.Check, make: Make) -> None:
         await check(store)
 
 
+@pytest.mark.parametrize("check", memory_search.CHECKS)
+async def test_searches(check: memory_search.Check, make: Make) -> None:
+    async with make(time.time) as store:
+        assert isinstance(store, SearchableStore)
+        await check(store)
+
+
 @pytest.mark.parametrize("check", memory_store.TTL_CHECKS)
 async def test_keeps_time(check: memory_store.TTLCheck, make: Make) -> None:
+    clock = ManualClock()
+    async with make(clock) as store:
+        await check(store, clock.advance)
+
+
+@pytest.mark.parametrize("check", memory_search.TTL_CHECKS)
+async def test_finds_nothing_that_expired(check: memory_search.TTLCheck, make: Make) -> None:
     clock = ManualClock()
     async with make(clock) as store:
         await check(store, clock.advance)
