@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 from .base import Filter, Match, MemoryEntry, MemoryStore, Not, Page, SearchableStore
 from .memory import Memory, Recalled
 from .stores.in_memory import InMemoryStore
-from .strategies import Strategy, Window
+from .strategies import Budget, Chosen, Decay, Hybrid, Strategy, TopK, Window
 
 if TYPE_CHECKING:
     from .stores.sqlite import SQLiteStore as SQLiteStore
 
 __all__ = [
+    "Budget",
+    "Chosen",
+    "Decay",
     "Filter",
+    "Hybrid",
     "InMemoryStore",
     "Match",
     "Memory",
@@ -26,6 +30,7 @@ __all__ = [
     "SQLiteStore",
     "SearchableStore",
     "Strategy",
+    "TopK",
     "Window",
 ]
 

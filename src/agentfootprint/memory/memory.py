@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, get_args
 
+from ..embedders.base import Embedding
 from ..errors import ConfigurationError, InputInvalid, JournalInvalid, StoreCorrupt
 from ..flow.codec import decode, encode
 from ..identity import MemoryIdentity, Scope, namespace
-from ..messages import File, Image, Message, Text, ToolCall
+from ..messages import File, Image, Message, Text, ToolCall, estimated_tokens
 from .base import MemoryEntry, MemoryStore
-from .strategies import Strategy, Window
+from .strategies import Strategy, Window, embedder_of
 
 __all__ = ["Memory", "Recalled"]
 
@@ -26,10 +27,12 @@ _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What a memory shows: its entries, and their messages in the order they were said."""
+    """What a memory shows: its entries, oldest first, why each was chosen, and their messages in the order
+    they were said."""
 
     entries: tuple[MemoryEntry, ...]
     messages: tuple[Message, ...]
+    why: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Memory:
         id: names the memory in its store and in events: letters, digits, `-`, `_` and `.`, at most 64.
         scope: who shares it: one conversation, all conversations of a principal, or a whole tenant.
         strategy: what is shown again; `Window()`, the last 10 exchanges, unless given.
+        max_tokens: of all that is shown at once, estimated; what the strategy finds less important is left
+            out. None: no limit but the strategy's own.
         store: where the entries live.
         kind: `"episodic"`: turns as they were said.
         retention: seconds after which an entry is forgotten; None keeps it.
@@ -58,6 +63,7 @@ class Memory:
     store: MemoryStore
     kind: Kind = "episodic"
     retention: float | None = None
+    max_tokens: int | None = 8_000
 
     def __post_init__(self) -> None:
         if not (self.id and len(self.id) <= 64 and _ID_CHARACTERS.issuperset(self.id)):
@@ -77,8 +83,14 @@ class Memory:
         elif not isinstance(self.strategy, Strategy):
             raise ConfigurationError(
                 f"memory {self.id!r}: strategy is a {type(self.strategy).__qualname__} without a `recall` "
-                "method: use Window(n)"
+                "and a `check` method: use Window(n)"
             )
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ConfigurationError(
+                f"memory {self.id!r}: max_tokens={self.max_tokens} shows nothing: give at least 1, or None"
+            )
+        if self.strategy is not None:
+            self.strategy.check(self)
         if self.retention is not None and not 0 < self.retention < float("inf"):
             raise ConfigurationError(
                 f"memory {self.id!r}: retention={self.retention!r} keeps nothing: give seconds above 0, or "
@@ -96,8 +108,15 @@ class Memory:
         """
         assert self.strategy is not None
         own = identity.conversation_id if beside else None
-        entries = tuple(await self.strategy.recall(self, identity.scoped(self.scope), query, skip=own))
-        return Recalled(entries, tuple(self._messages(entries)))
+        chosen = await self.strategy.recall(self, identity.scoped(self.scope), query, skip=own)
+        why = {each.entry.id: each.why for each in chosen}
+        kept = [each.entry for each in chosen]
+        if self.max_tokens is not None:
+            kept = self.within(kept, self.max_tokens)
+        # Of one time, the newest come first from strategies that go by time: so they stand last.
+        kept = kept[::-1]
+        kept.sort(key=lambda entry: entry.created or 0.0)
+        return Recalled(tuple(kept), tuple(self._messages(kept)), tuple(why[entry.id] for entry in kept))
 
     async def remember(
         self, identity: MemoryIdentity, turn_id: str, messages: Sequence[Message]
@@ -121,8 +140,9 @@ class Memory:
         entry = MemoryEntry(
             id=self._entry_id(identity, turn_id),
             value={"messages": [encode(question), encode(answer)]},
-            metadata={"turn": turn_id, "conversation": identity.conversation_id},
+            metadata={"memory": self.id, "turn": turn_id, "conversation": identity.conversation_id},
             expires=None if self.retention is None else time.time() + self.retention,
+            embedding=await self._embedded(question, answer),
         )
         stored = await self.store.put(identity.scoped(self.scope), entry)
         return stored or entry
@@ -143,6 +163,23 @@ class Memory:
             cursor = page.cursor
             if cursor is None or len(found) >= n:
                 return found[:n]
+
+    def within(self, entries: Sequence[MemoryEntry], tokens: float) -> list[MemoryEntry]:
+        """The first of the entries that fit into so many tokens, estimated."""
+        kept: list[MemoryEntry] = []
+        for entry in entries:
+            tokens -= sum(map(estimated_tokens, self._messages([entry])))
+            if tokens < 0:
+                break
+            kept.append(entry)
+        return kept
+
+    async def _embedded(self, question: Message, answer: Message) -> Embedding | None:
+        embedder = embedder_of(self.strategy)
+        if embedder is None:
+            return None
+        [found] = await embedder.embed([f"{question.text}\n{answer.text}"])
+        return found
 
     def _entry_id(self, identity: MemoryIdentity, turn_id: str) -> str:
         # The parts that the scope cuts away stay in the id: two conversations of one person may both
