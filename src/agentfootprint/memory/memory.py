@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import string
 import time
-from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal, get_args
 
 from ..embedders.base import Embedding
@@ -46,6 +46,8 @@ class Memory:
         id: names the memory in its store and in events: letters, digits, `-`, `_` and `.`, at most 64.
         scope: who shares it: one conversation, all conversations of a principal, or a whole tenant.
         strategy: what is shown again; `Window()`, the last 10 exchanges, unless given.
+        redact: changes each text before it is embedded and written, such as by masking card numbers. Where
+            it fails nothing is written.
         max_tokens: of all that is shown at once, estimated; what the strategy finds less important is left
             out. None: no limit but the strategy's own.
         store: where the entries live.
@@ -63,6 +65,7 @@ class Memory:
     store: MemoryStore
     kind: Kind = "episodic"
     retention: float | None = None
+    redact: Callable[[str], str] | None = None
     max_tokens: int | None = 8_000
 
     def __post_init__(self) -> None:
@@ -137,6 +140,7 @@ class Memory:
                 f"memory {self.id!r} keeps a user's message and the answer to it: this turn has no "
                 f"{'user message' if question is None else 'answer'}"
             )
+        question, answer = self._redacted(question), self._redacted(answer)
         entry = MemoryEntry(
             id=self._entry_id(identity, turn_id),
             value={"messages": [encode(question), encode(answer)]},
@@ -173,6 +177,15 @@ class Memory:
                 break
             kept.append(entry)
         return kept
+
+    def _redacted(self, message: Message) -> Message:
+        if self.redact is None:
+            return message
+        change = self.redact
+        parts = (
+            replace(part, text=change(part.text)) if type(part) is Text else part for part in message.parts
+        )
+        return replace(message, parts=tuple(parts))
 
     async def _embedded(self, question: Message, answer: Message) -> Embedding | None:
         embedder = embedder_of(self.strategy)
