@@ -47,6 +47,28 @@ class MemoryEntry:
             )
 
 
+def stored(
+    entry_id: str,
+    value: Any,
+    metadata: Mapping[str, Any],
+    created: float | None,
+    expires: float | None,
+    version: str | None,
+    embedding: Embedding | None,
+) -> MemoryEntry:
+    """An entry as a store has it: what was checked when it was written is not checked again."""
+    entry = object.__new__(MemoryEntry)
+    put = object.__setattr__
+    put(entry, "id", entry_id)
+    put(entry, "value", value)
+    put(entry, "metadata", metadata)
+    put(entry, "created", created)
+    put(entry, "expires", expires)
+    put(entry, "version", version)
+    put(entry, "embedding", embedding)
+    return entry
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Entries and the cursor of the next page; None when there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
 
@@ -14,7 +14,7 @@ from ...errors import StoreUnavailable
 from ...identity import MemoryIdentity, check_part, namespace, namespace_prefix
 from ...loops import Closing
 from ...state.values import alive, check_limit, from_json, to_json
-from ..base import Filter, Match, MemoryEntry, Page
+from ..base import Filter, Match, MemoryEntry, Page, stored
 from .cursor import read_cursor, write_cursor
 from .vectors import Vectors, check_fingerprint, check_search, fits
 
@@ -41,7 +41,7 @@ class _Row:
         return (self.created, self.number, self.id)
 
     def entry(self) -> MemoryEntry:
-        return MemoryEntry(
+        return stored(
             self.id,
             from_json(self.value, "an entry"),
             from_json(self.metadata, "an entry's metadata") if self.metadata != "{}" else {},
@@ -249,7 +249,9 @@ class InMemoryStore(Closing):
         if entry.embedding is not None:
             space.fingerprint = entry.embedding.fingerprint
         self._written(entry.expires, now)
-        return replace(entry, created=created, version=row.version)
+        return stored(
+            entry.id, entry.value, entry.metadata, created, entry.expires, row.version, entry.embedding
+        )
 
     def _written(self, expires: float | None, now: float) -> None:
         """Collects what expired once as much may have expired as there is: constant cost per write."""

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 from uuid import uuid4
 
@@ -16,7 +16,7 @@ from ...identity import MemoryIdentity, check_part, namespace, namespace_prefix
 from ...loops import Closing
 from ...state.sqlite_file import Schema, SQLiteFile
 from ...state.values import alive, check_limit, from_json, to_json
-from ..base import Filter, Match, MemoryEntry, Page
+from ..base import Filter, Match, MemoryEntry, Page, stored
 from .cursor import read_cursor, write_cursor
 from .vectors import Vectors, check_fingerprint, check_search, fits
 
@@ -255,7 +255,7 @@ class SQLiteStore(Closing):
     def _entry(self, row: tuple[Any, ...]) -> MemoryEntry:
         entry_id, value, metadata, created, expires, version, number, fingerprint, data = row
         where = f"{self._file.path}: row {number} of agentfootprint_memory"
-        return MemoryEntry(
+        return stored(
             entry_id,
             from_json(value, where),
             from_json(metadata, where),
@@ -295,4 +295,4 @@ def _write(
         number = old[3] if old else written.lastrowid
         db.execute(_SET_VECTOR, (number, space, entry.embedding.data))
     db.execute(_COLLECT, (now,))
-    return replace(entry, created=created, version=version)
+    return stored(entry.id, entry.value, entry.metadata, created, entry.expires, version, entry.embedding)
