@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import string
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ __all__ = ["Memory", "Recalled"]
 
 Kind = Literal["episodic"]
 
+_Turns = tuple[tuple[Message, Message], ...]
 _SAID = (Text, Image, File)
 _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
 
@@ -113,13 +115,15 @@ class Memory:
         own = identity.conversation_id if beside else None
         chosen = await self.strategy.recall(self, identity.scoped(self.scope), query, skip=own)
         why = {each.entry.id: each.why for each in chosen}
-        kept = [each.entry for each in chosen]
-        if self.max_tokens is not None:
-            kept = self.within(kept, self.max_tokens)
+        kept = self._fitting([each.entry for each in chosen], self.max_tokens)
         # Of one time, the newest come first from strategies that go by time: so they stand last.
-        kept = kept[::-1]
-        kept.sort(key=lambda entry: entry.created or 0.0)
-        return Recalled(tuple(kept), tuple(self._messages(kept)), tuple(why[entry.id] for entry in kept))
+        kept.reverse()
+        kept.sort(key=lambda pair: pair[0].created or 0.0)
+        return Recalled(
+            tuple(entry for entry, _ in kept),
+            tuple(message for _, turn in kept for message in turn),
+            tuple(why[entry.id] for entry, _ in kept),
+        )
 
     async def remember(
         self, identity: MemoryIdentity, turn_id: str, messages: Sequence[Message]
@@ -170,13 +174,18 @@ class Memory:
 
     def within(self, entries: Sequence[MemoryEntry], tokens: float) -> list[MemoryEntry]:
         """The first of the entries that fit into so many tokens, estimated."""
-        kept: list[MemoryEntry] = []
-        for entry in entries:
-            tokens -= sum(map(estimated_tokens, self._messages([entry])))
-            if tokens < 0:
-                break
-            kept.append(entry)
-        return kept
+        return [entry for entry, _ in self._fitting(entries, tokens)]
+
+    def _fitting(
+        self, entries: Sequence[MemoryEntry], tokens: float | None
+    ) -> list[tuple[MemoryEntry, tuple[Message, Message]]]:
+        left = math.inf if tokens is None else tokens
+        pairs = list(zip(entries, self._turns(entries), strict=True))
+        for at, (_, turn) in enumerate(pairs):
+            left -= sum(map(estimated_tokens, turn))
+            if left < 0:
+                return pairs[:at]
+        return pairs
 
     def _redacted(self, message: Message) -> Message:
         if self.redact is None:
@@ -200,9 +209,9 @@ class Memory:
         turn = f"{namespace(identity)}{turn_id}"
         return f"{self.id}/{hashlib.sha256(turn.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
-    def _messages(self, entries: Sequence[MemoryEntry]) -> list[Message]:
+    def _turns(self, entries: Sequence[MemoryEntry]) -> _Turns:
         try:
-            turns = decode(tuple[tuple[Message, Message], ...], [_stored(entry) for entry in entries])
+            turns: _Turns = decode(tuple[tuple[Message, Message], ...], [_stored(entry) for entry in entries])
         except JournalInvalid as error:
             raise StoreCorrupt(
                 f"memory {self.id!r}: an entry cannot be read as a turn ({error}): delete it from the store"
@@ -213,7 +222,7 @@ class Memory:
                     f"memory {self.id!r}: entry {entry.id!r} is no question and its answer: delete it from "
                     "the store"
                 )
-        return [message for turn in turns for message in turn]
+        return turns
 
     def _check_choice(self, name: str, value: object, choices: tuple[str, ...]) -> None:
         if value not in choices:

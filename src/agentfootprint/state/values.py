@@ -12,7 +12,7 @@ __all__ = ["alive", "check_limit", "deadline", "from_json", "to_json", "total"]
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
-_scan = json.JSONDecoder().scan_once
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 _MAX_TOTAL = 2**63
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...embedders.base import Embedding
@@ -11,6 +11,10 @@ from ...errors import EmbedderMismatch, InputInvalid
 from ..base import Filter, Not
 
 __all__ = ["Vectors", "check_fingerprint", "check_search", "fits"]
+
+
+FIRST = 128
+"""So many are sorted before the others are."""
 
 
 class Vectors:
@@ -34,10 +38,10 @@ class Vectors:
         vector, last = query.vector, len(self._data) - 1
         if self._numpy is None:
             scores: Any = [_cosine(vector, Embedding(query.fingerprint, each).vector) for each in self._data]
-            order: Any = sorted(range(last, -1, -1), key=lambda at: -scores[at])
+            order: Iterable[Any] = sorted(range(last, -1, -1), key=lambda at: -scores[at])
         elif self._data:
             scores = self._unit @ (self._numpy.asarray(vector) / self._numpy.float32(math.hypot(*vector)))
-            order = last - self._numpy.argsort(-scores[::-1], kind="stable")
+            order = self._order(scores)
         else:
             return
         for at in order:
@@ -45,6 +49,22 @@ class Vectors:
             if min_score is not None and score < min_score:
                 return
             yield int(at), score
+
+    def _order(self, scores: Any) -> Iterator[Any]:
+        """Positions by score: the first few are wanted far more often than all of them."""
+        numpy = self._numpy
+        rest = numpy.arange(len(scores))
+        if len(scores) > FIRST:
+            # Of those that are equal at the border none is among the first: which would be is not known.
+            border = numpy.partition(scores, -FIRST)[-FIRST]
+            yield from _sorted(numpy, scores, numpy.flatnonzero(scores > border))
+            rest = numpy.flatnonzero(scores <= border)
+        yield from _sorted(numpy, scores, rest)
+
+
+def _sorted(numpy: Any, scores: Any, positions: Any) -> Any:
+    latest_first = positions[::-1]
+    return latest_first[numpy.argsort(-scores[latest_first], kind="stable")]
 
 
 def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
