@@ -6,7 +6,7 @@ import hashlib
 import math
 import string
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -23,6 +23,9 @@ __all__ = ["Memory", "Recalled"]
 Kind = Literal["episodic"]
 
 _Turns = tuple[tuple[Message, Message], ...]
+PAGE = 200
+"""Entries that are read at once where all of them are wanted."""
+
 _SAID = (Text, Image, File)
 _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
 
@@ -148,7 +151,12 @@ class Memory:
         entry = MemoryEntry(
             id=self._entry_id(identity, turn_id),
             value={"messages": [encode(question), encode(answer)]},
-            metadata={"memory": self.id, "turn": turn_id, "conversation": identity.conversation_id},
+            metadata={
+                "memory": self.id,
+                "turn": turn_id,
+                "principal": identity.principal,
+                "conversation": identity.conversation_id,
+            },
             expires=None if self.retention is None else time.time() + self.retention,
             embedding=await self._embedded(question, answer),
         )
@@ -171,6 +179,27 @@ class Memory:
             cursor = page.cursor
             if cursor is None or len(found) >= n:
                 return found[:n]
+
+    async def entries(self, identity: MemoryIdentity) -> AsyncIterator[MemoryEntry]:
+        """All entries of this memory that its scope shows to an identity, newest first."""
+        scoped, cursor = identity.scoped(self.scope), None
+        while True:
+            page = await self.store.list(scoped, limit=PAGE, cursor=cursor)
+            for entry in page.entries:
+                if entry.id.startswith(f"{self.id}/"):
+                    yield entry
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    async def forget_shared(self, identity: MemoryIdentity) -> int:
+        """Deletes what an identity left in a memory that more than itself share, and nothing of others; how
+        many entries. What is the identity's alone is deleted by `store.forget`."""
+        scoped = identity.scoped(self.scope)
+        if scoped == identity:
+            return 0
+        doomed = [entry.id async for entry in self.entries(identity) if _is_of(entry, identity)]
+        return sum([await self.store.delete(scoped, entry_id) for entry_id in doomed])
 
     def within(self, entries: Sequence[MemoryEntry], tokens: float) -> list[MemoryEntry]:
         """The first of the entries that fit into so many tokens, estimated."""
@@ -229,6 +258,13 @@ class Memory:
             raise ConfigurationError(
                 f"memory {self.id!r}: {name}={value!r} is unknown: use one of {', '.join(map(repr, choices))}"
             )
+
+
+def _is_of(entry: MemoryEntry, identity: MemoryIdentity) -> bool:
+    conversation = identity.conversation_id
+    return entry.metadata.get("principal") == identity.principal and (
+        conversation is None or entry.metadata.get("conversation") == conversation
+    )
 
 
 def _stored(entry: MemoryEntry) -> Any:
