@@ -50,6 +50,10 @@ __all__ = ["Agent"]
 E = typing.TypeVar("E", bound=Event)
 
 
+CLOSING_SECONDS = 5.0
+"""So long closing waits for memories that could not be written before."""
+
+
 class Agent(Built, Generic[Deps, Output]):
     """A model, its instructions and its tools; every run leaves a footprint that explains it.
 
@@ -334,7 +338,9 @@ class Agent(Built, Generic[Deps, Output]):
         return await forget(identity, self._memories, self._state)
 
     async def aclose(self) -> None:
-        """Flushes and closes the recorders. Stores and the provider belong to whoever made them."""
+        """Writes what memories could not take before, if they can now, and flushes and closes the recorders.
+        Stores and the provider belong to whoever made them."""
+        await self._settings.unwritten.aclose(CLOSING_SECONDS)
         await self._recorders.aclose()
 
     async def __aenter__(self) -> Agent[Deps, Output]:

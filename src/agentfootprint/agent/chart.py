@@ -43,7 +43,7 @@ from ..tools.base import RunContext
 from .history import close_calls, heal
 from .model_call import ModelCall
 from .paying import paid
-from .recalling import Shown, recall_from, remember_in
+from .recalling import Shown, keep_for_later, recall_from, remember_in
 from .results import FILTERED
 from .session import Session
 from .spending import Spent
@@ -154,7 +154,7 @@ async def recall(c: C, name: str) -> None:
     try:
         # A conversation that is continued stands in front of the model already.
         beside = own.turn is not None
-        ask = partial(recall_from, memory, own.identity, beside)
+        ask = partial(recall_from, memory, own, beside)
         shown = await c.call("recall", ask, c["input"].text, key=name, returns=Shown)
     except Exception as error:
         own.tell(MemoryFailed, c, name, "recall", _told(error))
@@ -328,7 +328,10 @@ async def remember(c: C) -> None:
             await c.call("remember", partial(remember_in, memory, own), exchange, key=name)
             own.tell(MemoryWritten, c, name, own.run_id)
         except Exception as error:
+            keep_for_later(memory, own, exchange, error)
             own.tell(MemoryFailed, c, name, "remember", _told(error))
+        else:
+            own.settings.unwritten.flush_soon()
 
 
 # ── effects ─────────────────────────────────────────────────────────────────────────────────────

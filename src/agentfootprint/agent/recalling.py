@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from ..events import MemoryWritten
 from ..messages import Message
+from .unwritten import LateTurn
 
 if TYPE_CHECKING:
-    from ..identity import MemoryIdentity
     from ..memory.memory import Memory
     from .session import Session
 
-__all__ = ["Shown", "Source", "recall_from", "remember_in"]
+__all__ = ["Shown", "Source", "keep_for_later", "recall_from", "remember_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,10 @@ class Shown:
     sources: tuple[Source, ...]
 
 
-async def recall_from(memory: Memory, identity: MemoryIdentity | None, beside: bool, query: str) -> Shown:
+async def recall_from(memory: Memory, own: Session, beside: bool, query: str) -> Shown:
+    identity = own.identity
     assert identity is not None
+    await own.settings.unwritten.flush(memory, identity)
     found = await memory.recall(identity, query, beside=beside)
     pairs = zip(found.entries, found.why, strict=True)
     return Shown(found.messages, tuple(Source(entry.id, entry.version, why) for entry, why in pairs))
@@ -43,3 +47,10 @@ async def recall_from(memory: Memory, identity: MemoryIdentity | None, beside: b
 async def remember_in(memory: Memory, own: Session, exchange: Sequence[Message]) -> None:
     assert own.identity is not None
     await memory.remember(own.identity, own.run_id, exchange)
+
+
+def keep_for_later(memory: Memory, own: Session, exchange: Sequence[Message], error: Exception) -> None:
+    """A turn that could not be written for now is written later, and told then."""
+    assert own.identity is not None
+    told = partial(own.tell, MemoryWritten, None, memory.id, own.run_id)
+    own.settings.unwritten.keep(LateTurn(memory, own.identity, own.run_id, exchange, told), error)

@@ -129,11 +129,12 @@ class Memory:
         )
 
     async def remember(
-        self, identity: MemoryIdentity, turn_id: str, messages: Sequence[Message]
+        self, identity: MemoryIdentity, turn_id: str, messages: Sequence[Message], *, at: float | None = None
     ) -> MemoryEntry:
         """Keeps a turn: the first user message and the last answer of `messages`.
 
-        The same turn of the same conversation, remembered again, replaces its entry. Turns of
+        `at` (seconds since the epoch) is when it was; the store says so unless it is given. The same turn of
+        the same conversation, remembered again, replaces its entry. Turns of
         different conversations never share one, whatever their ids.
 
         Raises:
@@ -157,6 +158,7 @@ class Memory:
                 "principal": identity.principal,
                 "conversation": identity.conversation_id,
             },
+            created=at,
             expires=None if self.retention is None else time.time() + self.retention,
             embedding=await self._embedded(question, answer),
         )
