@@ -289,7 +289,16 @@ async def test_one_policy_serves_everything_that_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_attempts": 0}, {"initial_delay": -1}, {"multiplier": 0.5}, {"max_total": float("nan")}]
+    "wrong",
+    [
+        {"max_attempts": 0},
+        {"max_attempts": "3"},
+        {"max_delay": None},
+        {"initial_delay": "1"},
+        {"initial_delay": -1},
+        {"multiplier": 0.5},
+        {"max_total": float("nan")},
+    ],
 )
 def test_a_policy_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):

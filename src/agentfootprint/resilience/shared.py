@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ..errors import StoreConflict, StoreUnavailable
+from ..errors import StoreConflict, StoreError, StoreUnavailable
 from ..events import StateDegraded, StateRecovered
 from .report import Hook, report
 
 if TYPE_CHECKING:
+    from ..identity import MemoryIdentity
     from ..state.base import JSON, StateKey, StateStore
 
 __all__ = ["Decide", "Shared"]
@@ -23,6 +26,11 @@ A = TypeVar("A")
 Decide = Callable[[R, float], tuple[R, A]]
 """A pure function from the record and the time to the new record and the answer. The same record
 given back (the same object) is not written."""
+
+_log = logging.getLogger("agentfootprint.resilience")
+
+_DECIDING = threading.Lock()
+"""A provider may be asked from the event loops of several threads. Held for the time of a pure function."""
 
 TRIES = 20
 """Lost compare-and-sets before the contention is taken for a fault."""
@@ -40,6 +48,7 @@ class Shared(Generic[R]):
         empty: what an absent record means.
         dump, load: to and from JSON.
         ttl: seconds an untouched record is kept; a deadline never depends on it.
+        identity: whose record it is; None is the operator's.
     """
 
     __slots__ = (
@@ -75,13 +84,14 @@ class Shared(Generic[R]):
         retry_after: float = 1.0,
         clock: Callable[[], float] = time.time,
         hook: Hook | None = None,
+        identity: MemoryIdentity | None = None,
     ) -> None:
         self._state = state
         self._key: StateKey | None = None
         if state is not None:
             from ..state.base import StateKey
 
-            self._key = StateKey(None, kind, name)
+            self._key = StateKey(identity, kind, name)
         self._what = f"{kind} {name}"
         self._empty = empty
         self._local = empty
@@ -103,8 +113,22 @@ class Shared(Generic[R]):
 
     def decide_now(self, decide: Decide[R, A]) -> A:
         """The decision on what this process knows."""
-        self._local, answer = decide(self._local, self._clock())
+        with _DECIDING:
+            self._local, answer = decide(self._local, self._clock())
         return answer
+
+    def now(self) -> float:
+        """Seconds since the epoch, as decisions are told them."""
+        return self._clock()
+
+    async def note(self, decide: Decide[R, A]) -> A | None:
+        """`decide` for what follows from a call that was made. Its outcome stands whatever the store says:
+        an answer is paid for, and an error is that of the call. None: it could not be written down."""
+        try:
+            return await self.decide(decide)
+        except StoreError as error:
+            _log.warning("%s: the end of a call could not be written down: %s", self._what, error)
+            return None
 
     async def decide(self, decide: Decide[R, A]) -> A:
         """The decision on what all instances know.
