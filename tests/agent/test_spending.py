@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from agentfootprint import Agent, Checkpoint, MemoryIdentity, Paused, Stopped, StopReason, tool
-from agentfootprint.cost import GenAIPrices, Price, PriceList
+from agentfootprint.cost import CostBudget, GenAIPrices, Price, PriceList
 from agentfootprint.errors import (
     ConfigurationError,
     Overloaded,
+    StoreUnavailable,
     StreamTruncated,
     TimedOut,
     Unavailable,
@@ -210,3 +211,41 @@ def test_a_table_that_knows_no_prices_is_refused() -> None:
 async def test_a_mock_under_vendors_prices_is_free() -> None:
     result = await Agent(MockProvider(reply="hi"), pricing_table=GenAIPrices()).run("Well?")
     assert result.cost == 0
+
+
+async def test_a_dated_name_has_the_price_of_the_longest_name_it_begins_with(run: Any) -> None:
+    dated = LLMResponse("Yes.", usage=Usage(2, 3), model="nano-mini-2026-01-01", provider="mock")
+    small, large = MockProvider(reply=dated, model="nano-mini"), MockProvider(reply="No.", model="nano")
+    table = PriceList(
+        {"nano-mini": Price(input=0, output=1_000_000), "nano": Price(input=0, output=9_000_000)}
+    )
+    for chain in (fallback_provider(small, large), fallback_provider(small, large, small)):
+        result = await run(Agent(chain, pricing_table=table), "Well?")
+        assert result.cost == 3
+
+
+async def test_an_attempt_that_could_not_be_reserved_is_no_call(run: Any) -> None:
+    class DownForOne(InMemoryState):
+        calls = 0
+
+        async def increment(self, *arguments: Any, **options: Any) -> Any:
+            DownForOne.calls += 1
+            if DownForOne.calls == 3:  # After the first attempt was reserved, and settled.
+                raise StoreUnavailable("the state store cannot be reached")
+            return await super().increment(*arguments, **options)
+
+    provider = with_retry(failing(Overloaded("busy")), initial_delay=0)
+    agent = priced(provider, state=DownForOne(), cost_budget=CostBudget(per_tenant_daily_usd=10**6))
+    ticks = Events()
+    agent.attach(ticks)
+    with pytest.raises(StoreUnavailable) as caught:
+        await run(agent, "Well?", identity=MemoryIdentity("acme"))
+    assert ticks.of(CostTicked) == []
+    assert caught.value.checkpoint is not None
+    assert (await agent.resume(caught.value.checkpoint)).cost == 32
+
+
+def test_a_table_is_an_object_and_not_its_class() -> None:
+    table: Any = GenAIPrices
+    with pytest.raises(ConfigurationError, match=r"GenAIPrices\(\.\.\.\)"):
+        Agent(MockProvider(reply="x"), pricing_table=table)

@@ -111,10 +111,12 @@ class Pricing:
         try:
             found = self.table.cost(provider, model, reply.usage)
             if found is None:
-                # Vendors answer with a dated name of the model that was asked.
-                for leaf in leaves(self.provider):
-                    if leaf.name == provider and model.startswith(leaf.model):
-                        found = self.table.cost(leaf.name, leaf.model, reply.usage)
+                # Vendors answer with a dated name of the model that was asked. It may begin with a shorter
+                # one of the chain too, as that of a mini model does with that of the large one.
+                asked = [each.model for each in leaves(self.provider) if each.name == provider]
+                fitting = [each for each in asked if model.startswith(each)]
+                if fitting:
+                    found = self.table.cost(provider, max(fitting, key=len), reply.usage)
         except Exception:
             # The answer is there and paid for: it is not thrown away for want of its price.
             _log.exception("the pricing table failed on %s:%s", provider, model)
@@ -135,6 +137,7 @@ class Spending:
         "_spent",
         "_tick",
         "_tokens",
+        "_under_way",
         "_warn",
         "_warned",
     )
@@ -148,6 +151,7 @@ class Spending:
         self._reserved = 0
         self._counted: list[Counted] = []
         self._capped = False
+        self._under_way = False
         self._warned = False
         self._tick: Tick | None = None
         self._warn: Warned | None = None
@@ -173,16 +177,18 @@ class Spending:
             StoreError: the state store could not say what is left.
         """
         request = await self._affordable(request)
+        self._under_way = True
         outer = gate.set(self._again)
         try:
             reply = await ask(request)
-        except CostBudgetExceeded:
-            raise  # A further attempt was refused: the one before is settled.
         except Exception as error:
-            await self._failed(error)
+            # When a further attempt could not be reserved, the one before is settled and there is no other.
+            if self._under_way:
+                await self._failed(error)
             raise
         except BaseException:
-            self._keep()  # Cancelled, or out of time: nobody will know what it cost.
+            if self._under_way:
+                self._keep()  # Cancelled, or out of time: nobody will know what it cost.
             raise
         finally:
             gate.reset(outer)
@@ -224,12 +230,12 @@ class Spending:
     async def _again(self, provider: LLMProvider, request: LLMRequest, failed: Exception) -> None:
         await self._failed(failed)
         budget = self._pricing.budget
-        if budget is None:
-            return
-        output = request.max_tokens or budget.max_output_tokens
-        worst = self._pricing.worst(provider, self._tokens, output)
-        if not await self._reserve(worst) and budget.on_exceed == "halt":
-            raise self._refusal(provider, output)
+        if budget is not None:
+            output = request.max_tokens or budget.max_output_tokens
+            worst = self._pricing.worst(provider, self._tokens, output)
+            if not await self._reserve(worst) and budget.on_exceed == "halt":
+                raise self._refusal(provider, output)
+        self._under_way = True
 
     async def _reserve(self, worst: int) -> bool:
         """Reserves in the run and in every window. A warning takes the place of a refusal."""
@@ -297,7 +303,7 @@ class Spending:
 
     def _keep(self) -> None:
         """An attempt of unknown cost keeps its reservation."""
-        spent = self._spent
+        spent, self._under_way = self._spent, False
         self._spent = replace(spent, held=spent.held + self._reserved, unknown=spent.unknown + 1)
         self._reserved, self._counted = 0, []
 
@@ -305,7 +311,7 @@ class Spending:
         """An attempt's cost takes the place of its reservation."""
         reserved, counted = self._reserved, self._counted
         self._reserved, self._counted = 0, []
-        spent = self._spent
+        spent, self._under_way = self._spent, False
         self._spent = replace(spent, nano=spent.nano + cost)
         if self._ledger is None or not counted:
             return
