@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
@@ -10,16 +11,19 @@ import pytest
 
 from agentfootprint import Agent, Checkpoint, MemoryIdentity, Paused, Stopped, StopReason, tool
 from agentfootprint.cost import CostBudget, GenAIPrices, Price, PriceList
+from agentfootprint.cost.ledger import Ledger
 from agentfootprint.errors import (
+    AllProvidersFailed,
     ConfigurationError,
     Overloaded,
+    RateLimited,
     StoreUnavailable,
     StreamTruncated,
     TimedOut,
     Unavailable,
 )
 from agentfootprint.events import CostTicked, RunEnded
-from agentfootprint.messages import LLMResponse, ToolCall, Usage
+from agentfootprint.messages import LLMChunk, LLMRequest, LLMResponse, ToolCall, Usage
 from agentfootprint.providers import LLMProvider, MockProvider
 from agentfootprint.resilience import fallback_provider, with_retry
 from agentfootprint.state import InMemoryState
@@ -249,3 +253,41 @@ def test_a_table_is_an_object_and_not_its_class() -> None:
     table: Any = GenAIPrices
     with pytest.raises(ConfigurationError, match=r"GenAIPrices\(\.\.\.\)"):
         Agent(MockProvider(reply="x"), pricing_table=table)
+
+
+async def test_half_an_answer_may_be_charged_whatever_ended_it() -> None:
+    half = LLMChunk(text="Ye")
+
+    class BreaksOff(MockProvider):
+        async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
+            yield half
+            raise Overloaded("busy")
+
+    agent = priced(with_retry(BreaksOff(reply=ONE)))
+    async with agent.stream("Well?") as running:
+        with pytest.raises(Overloaded) as caught:
+            _ = [event async for event in running]
+    assert caught.value.checkpoint is not None
+    assert (await agent.resume(caught.value.checkpoint)).cost is None
+
+
+async def test_an_attempt_that_was_declined_costs_nothing_also_when_the_wait_after_it_is_cut_off() -> None:
+    state = InMemoryState()
+    provider = with_retry(failing(RateLimited("busy")), initial_delay=30)
+    budget = CostBudget(per_tenant_daily_usd=10**6)
+    agent = priced(provider, state=state, cost_budget=budget, timeout=0.05)
+    ann = MemoryIdentity("acme")
+    result = await agent.run("Well?", identity=ann)
+    assert isinstance(result, Stopped)
+    assert result.cost == 0
+    assert await Ledger(state, "agent", budget.all_windows, ann).left() == budget.all_windows[0].limit
+
+
+async def test_a_failed_attempt_is_told_by_the_name_of_who_was_asked(run: Any) -> None:
+    one = MockProvider(reply=MockProvider.fail(TimedOut("late", provider="one")), name="one", model="a")
+    two = MockProvider(reply=MockProvider.fail(TimedOut("late", provider="two")), name="two", model="b")
+    agent, events = priced(fallback_provider(one, two)), Events()
+    agent.attach(events)
+    with pytest.raises(AllProvidersFailed):
+        await run(agent, "Well?")
+    assert [(tick.provider, tick.model) for tick in events.of(CostTicked)] == [("one", "a"), ("two", "b")]

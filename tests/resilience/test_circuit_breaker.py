@@ -331,3 +331,18 @@ async def test_asked_from_several_threads_one_probes() -> None:
 
     answers = await asyncio.gather(*(asyncio.to_thread(elsewhere) for _ in range(6)))
     assert sorted(answers) == ["late", *["refused"] * 5]
+
+
+async def test_what_counts_is_asked_about_errors_only() -> None:
+    async def for_ever() -> None:
+        await asyncio.sleep(60)
+
+    def counts(error: BaseException) -> bool:
+        return bool(getattr(error, "retryable"))  # noqa: B009
+
+    provider = with_circuit_breaker(Scripted(for_ever), counts=counts)
+    task = asyncio.create_task(complete(provider))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -206,3 +207,10 @@ def test_a_list_of_providers_is_told_how_to_be_given() -> None:
     providers: Any = [Scripted("x"), Scripted("y")]
     with pytest.raises(ConfigurationError, match=r"fallback_provider\(\*providers\)"):
         fallback_provider(providers)
+
+
+def test_the_error_of_a_chain_travels_between_processes() -> None:
+    failed = AllProvidersFailed([Overloaded("busy", provider="a"), Unauthorized("no")], retry_after=7)
+    back = copy.copy(failed)  # As pickle does it.
+    assert (str(back), back.retry_after, back.retryable) == (str(failed), 7, True)
+    assert [type(error) for error in back.errors] == [Overloaded, Unauthorized]

@@ -239,3 +239,11 @@ async def test_an_answer_is_not_lost_with_the_store_that_was_to_hear_of_it() -> 
         state.down = False
         limit = with_rate_limit(model, tokens=10_000, state=state, fail_open=False)
         assert await ask(limit) == "paid for"
+
+
+async def test_tokens_of_half_an_answer_are_not_given_back() -> None:
+    provider, _, _, _ = limited(Scripted(["half", Overloaded()]), tokens=300, per=60, max_wait=0)
+    with pytest.raises(Overloaded):
+        await stream(provider)
+    with pytest.raises(RateLimitExceeded):
+        await stream(provider)

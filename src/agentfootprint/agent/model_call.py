@@ -108,6 +108,8 @@ class ModelCall:
                         continue
                 if first is None:
                     first = time.monotonic() - begun
+                    if own.spending is not None:
+                        own.spending.begun()
                 chunks += 1
                 if chunk.text and text is not None:
                     text(chunk.text)

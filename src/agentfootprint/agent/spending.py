@@ -13,12 +13,13 @@ from ..cost.estimate import InputEstimate
 from ..cost.ledger import Counted, Ledger
 from ..cost.prices import PricingTable, nano_usd, usd_of
 from ..errors import (
+    AllProvidersFailed,
     ConfigurationError,
     CostBudgetExceeded,
     ProviderError,
 )
 from ..messages import LLMRequest, LLMResponse, Usage
-from ..providers.attempts import gate
+from ..providers.attempts import gate, settle
 from ..providers.base import LLMProvider, capabilities_of, leaves
 from ..providers.failures import declined
 
@@ -128,6 +129,7 @@ class Spending:
     """One run's money. Model calls go through `pay_for`."""
 
     __slots__ = (
+        "_answering",
         "_capped",
         "_counted",
         "_input",
@@ -150,6 +152,7 @@ class Spending:
         self._ledger: Ledger | None = None
         self._reserved = 0
         self._counted: list[Counted] = []
+        self._answering = False
         self._capped = False
         self._under_way = False
         self._warned = False
@@ -177,14 +180,13 @@ class Spending:
             StoreError: the state store could not say what is left.
         """
         request = await self._affordable(request)
-        self._under_way = True
-        outer = gate.set(self._again)
+        self._under_way, self._answering = True, False
+        outer, around = gate.set(self._again), settle.set(self._over)
         try:
             reply = await ask(request)
         except Exception as error:
             # When a further attempt could not be reserved, the one before is settled and there is no other.
-            if self._under_way:
-                await self._failed(error)
+            await self._over(error)
             raise
         except BaseException:
             if self._under_way:
@@ -192,6 +194,7 @@ class Spending:
             raise
         finally:
             gate.reset(outer)
+            settle.reset(around)
         await self._answered(reply)
         return reply
 
@@ -228,7 +231,7 @@ class Spending:
         return wanted if whole <= silent else wanted * (left - silent) // (whole - silent)
 
     async def _again(self, provider: LLMProvider, request: LLMRequest, failed: Exception) -> None:
-        await self._failed(failed)
+        await self._over(failed)
         budget = self._pricing.budget
         if budget is not None:
             output = request.max_tokens or budget.max_output_tokens
@@ -292,14 +295,24 @@ class Spending:
         provider, model = self._pricing.provider, reply.model
         self._told(reply.provider or provider.name, model or provider.model, reply.usage, cost)
 
-    async def _failed(self, error: Exception) -> None:
-        if declined(error):
+    def begun(self) -> None:
+        """The answer has begun to come: should it break off, it may be charged, whatever the error says."""
+        self._answering = True
+
+    async def _over(self, error: Exception) -> None:
+        """The attempt that is under way failed."""
+        if not self._under_way:
+            return
+        if declined(error) and not self._answering:
             await self._settle(0)
             return
         self._keep()
+        while isinstance(error, AllProvidersFailed):
+            error = error.errors[-1]  # Those before it were told when the next was asked.
         provider = self._pricing.provider
-        name = error.provider if isinstance(error, ProviderError) else None
-        self._told(name or provider.name, provider.model, None, None)
+        name = (error.provider if isinstance(error, ProviderError) else None) or provider.name
+        model = next((leaf.model for leaf in leaves(provider) if leaf.name == name), provider.model)
+        self._told(name, model, None, None)
 
     def _keep(self) -> None:
         """An attempt of unknown cost keeps its reservation."""

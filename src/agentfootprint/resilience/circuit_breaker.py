@@ -204,7 +204,8 @@ class CircuitBreaker(Wrapper):
             self._successes, self._since = 0, now
 
     async def _ended(self, call: Admitted, error: BaseException) -> None:
-        if self._counts(error):
+        # Whoever is asked what counts knows errors of calls, not of tasks.
+        if isinstance(error, Exception) and self._counts(error):
             self._begin_window()
             successes, self._successes = self._successes, 0
             await self._finish(self._failed(call, successes))

@@ -139,13 +139,16 @@ class RateLimited(Wrapper):
     async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
         bucket, taken = await self._take(request)
         stream = self.inner.stream(request)
+        begun = False
         try:
             async for chunk in stream:
+                begun = True
                 if chunk.response is not None:
                     await self._settle(bucket, taken, chunk.response.usage)
                 yield chunk
         except ProviderError as error:
-            await self._failed(bucket, taken, error)
+            if not begun:  # Tokens of half an answer were used, whatever ended it.
+                await self._failed(bucket, taken, error)
             raise
         finally:
             await close_stream(stream)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from ..errors import ProviderError
 from ..events import ModelGaveUp, ModelRetried
 from ..messages import LLMChunk, LLMRequest, LLMResponse
-from ..providers.attempts import again
+from ..providers.attempts import again, over
 from ..providers.base import ClosableProvider, LLMProvider, close_stream
 from ..retry import GiveUp, RetryPolicy
 from .base import Opened, Wrapper, open_stream
@@ -114,6 +114,8 @@ class Retrying(Wrapper):
         return answer
 
     async def _before_retry(self, error: BaseException, attempt: int, delay: float) -> GiveUp | None:
+        assert isinstance(error, Exception)  # No other is retried.
+        await over(error)
         if not await self.budget.take():
             return GiveUp("retry_budget")
         provider, model = _who(self.inner, error)

@@ -129,13 +129,17 @@ class _Watch:
             self._set(until)
 
     def pause(self) -> None:
-        """The task does not wait now."""
-        self._task = None
+        """The task does not wait now. A cancellation that the provider made another error of is over."""
+        task, self._task = self._task, None
+        if self._fired and task is not None:
+            self._fired = False
+            task.uncancel()
 
     def ended(self) -> bool:
         """Whether the wait was cancelled by this watch, and by nobody else."""
         if not self._fired:
             return False
+        self._fired = False
         task = asyncio.current_task()
         return task is None or task.uncancel() <= self._cancelling
 
