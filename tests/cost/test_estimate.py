@@ -108,3 +108,8 @@ def test_what_a_vendor_did_not_report_corrects_nothing() -> None:
         estimated = estimate.of(asked)
         estimate.correct(silent)
         assert estimate.of(asked) == estimated
+
+
+def test_the_schema_of_the_answer_is_read_too() -> None:
+    schema = {"type": "object", "description": "x" * 3000}
+    assert fresh(request(Message.user("hi"), output_schema=schema)) > 1000

@@ -17,6 +17,7 @@ from agentfootprint.errors import (
     InvalidRequest,
     RateLimited,
     RateLimitExceeded,
+    StoreCorrupt,
     StoreUnavailable,
     StreamTruncated,
     TimedOut,
@@ -25,7 +26,7 @@ from agentfootprint.errors import (
 )
 from agentfootprint.events import CircuitOpened, Event
 from agentfootprint.resilience import with_circuit_breaker, with_retry
-from agentfootprint.state import InMemoryState, SQLiteState
+from agentfootprint.state import InMemoryState, SQLiteState, StateKey
 from agentfootprint.testing import ManualClock
 from tests.resilience.support import REQUEST, Ask, Scripted, both_ways, complete, stream, types
 
@@ -346,3 +347,13 @@ async def test_what_counts_is_asked_about_errors_only() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_record_that_cannot_be_read_stops_no_call() -> None:
+    state, events = InMemoryState(), list[Event]()
+    await state.compare_and_set(StateKey(None, "circuit", "shared"), None, {"version": 7})
+    provider = with_circuit_breaker(Scripted("ok"), state=state, name="shared", hook=events.append)
+    assert await complete(provider) == "ok"
+    assert types(events) == ["state.degraded"]
+    strict = with_circuit_breaker(Scripted("ok"), state=state, name="shared", fail_open=False)
+    await fails(complete, strict, 1, StoreCorrupt)

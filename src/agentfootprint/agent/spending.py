@@ -49,7 +49,7 @@ class Spent:
     `held` is the worst case of attempts whose outcome, and so whose price, nobody knows: it counts
     against budgets and is no part of the total. `unknown` counts calls without a known price; with
     one of them the total is unknown. `cut`: the budget left the last answer less room than asked for,
-    and it ended for want of it.
+    and it ended for want of it, or refused the rest of it.
     """
 
     nano: int = 0
@@ -170,6 +170,10 @@ class Spending:
     def so_far(self) -> Spent:
         """What the run has spent, the call under way included."""
         return self._spent
+
+    def cut_short(self) -> None:
+        """The budget refused the rest of the answer that was under way."""
+        self._spent = replace(self._spent, cut=True)
 
     async def pay_for(self, ask: Ask, request: LLMRequest) -> LLMResponse:
         """Makes one call: reserves its worst case, and that of every further attempt, and settles what

@@ -56,6 +56,8 @@ class InputEstimate:
 
 def _standing(request: LLMRequest) -> int:
     total = tokens_of_text(request.system or "")
+    if request.output_schema is not None:
+        total += tokens_of_text(json.dumps(request.output_schema, default=str))
     for tool in request.tools:
         total += MESSAGE + tokens_of_text(tool.name) + tokens_of_text(tool.description)
         total += tokens_of_text(json.dumps(tool.schema, default=str))

@@ -94,9 +94,14 @@ def leaves(provider: LLMProvider) -> tuple[LLMProvider, ...]:
     within: Any = getattr(provider, "providers", None)
     if within is None and (inner := getattr(provider, "inner", None)) is not None:
         within = (inner,)
-    if not within:
+    # A provider of somebody else's may mean something of its own by these names.
+    if not isinstance(within, (tuple, list)) or not within or not all(map(_named, within)):
         return (provider,)
     return tuple(leaf for each in within for leaf in leaves(each))
+
+
+def _named(each: Any) -> bool:
+    return hasattr(each, "name") and hasattr(each, "model")
 
 
 async def close_stream(stream: AsyncIterator[Any]) -> None:

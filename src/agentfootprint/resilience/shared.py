@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ..errors import StoreConflict, StoreError, StoreUnavailable
+from ..errors import StoreConflict, StoreCorrupt, StoreError, StoreUnavailable
 from ..events import StateDegraded, StateRecovered
 from .report import Hook, report
 
@@ -39,9 +39,9 @@ TRIES = 20
 class Shared(Generic[R]):
     """A record under one key of a `StateStore`, changed by compare-and-set; without a store, in process.
 
-    While the store cannot be reached (an error, or no answer within `timeout` seconds) and `fail_open`
-    is set, decisions are made on what this process knows; every `retry_after` seconds one call tries
-    the store again. Both changes are reported once each.
+    While the store cannot be reached or read (an error, or no answer within `timeout` seconds) and
+    `fail_open` is set, decisions are made on what this process knows; every `retry_after` seconds one
+    call tries the store again. Both changes are reported once each.
 
     Args:
         what: names the record in events.
@@ -143,7 +143,7 @@ class Shared(Generic[R]):
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await self._compare_and_set(decide)
-        except (StoreUnavailable, StoreConflict, TimeoutError) as error:
+        except (StoreUnavailable, StoreConflict, StoreCorrupt, TimeoutError) as error:
             return self._alone(decide, error)
         if self._down_until is not None:
             self._down_until = None
@@ -176,12 +176,20 @@ class Shared(Generic[R]):
 
     async def _read(self, state: StateStore, key: StateKey) -> tuple[R, str | None]:
         found = await state.get(key)
-        return (self._empty, None) if found is None else (self._load(found.value), found.version)
+        if found is None:
+            return self._empty, None
+        try:
+            return self._load(found.value), found.version
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise StoreCorrupt(
+                f"{self._what}: the stored record cannot be read ({type(error).__name__}): another "
+                "version of agentfootprint may have written it, which needs a name= of its own"
+            ) from None
 
     def _alone(self, decide: Decide[R, A], error: Exception) -> A:
         told = str(error) or f"no answer within {self._timeout} s"
         if not self._fail_open:
-            if isinstance(error, StoreUnavailable):
+            if isinstance(error, (StoreUnavailable, StoreCorrupt)):
                 raise error
             raise StoreUnavailable(f"{self._what}: the state store did not answer in time: {told}") from error
         first = self._down_until is None
