@@ -22,7 +22,7 @@ from agentfootprint.messages import LLMRequest, LLMResponse, Message, Usage
 from agentfootprint.providers import MockProvider
 from agentfootprint.resilience import with_rate_limit
 from agentfootprint.resilience.bucket import Bucket, BucketRules
-from agentfootprint.state import InMemoryState
+from agentfootprint.state import InMemoryState, StateKey
 from agentfootprint.testing import ManualClock
 from tests.resilience.support import REQUEST, Ask, Scripted, both_ways, complete, stream
 
@@ -247,3 +247,33 @@ async def test_tokens_of_half_an_answer_are_not_given_back() -> None:
         await stream(provider)
     with pytest.raises(RateLimitExceeded):
         await stream(provider)
+
+
+async def test_that_the_store_is_down_is_found_out_and_told_once_for_all_keys() -> None:
+    class Silent(InMemoryState):
+        asked = 0
+
+        async def get(self, *arguments: Any, **options: Any) -> Any:
+            Silent.asked += 1
+            await asyncio.sleep(60)
+
+    names = iter("abcdef")
+    provider, _, _, events = limited(Scripted("ok"), requests=1, state=Silent(), key=lambda _: next(names))
+    for _ in range(6):
+        assert await complete(provider) == "ok"
+    assert Silent.asked == 1
+    assert [event.type for event in events] == ["state.degraded"]
+
+
+async def test_a_record_that_cannot_be_read_is_that_of_one_key_alone() -> None:
+    state = InMemoryState()
+    await state.compare_and_set(StateKey(None, "rate-limit", "shared a"), None, {"version": 7})
+    names = iter("aabb")
+    options: Any = {"requests": 1, "max_wait": 0, "state": state, "name": "shared"}
+    provider, _, _, events = limited(Scripted("ok"), key=lambda _: next(names), **options)
+    assert await complete(provider) == "ok"
+    assert [event.type for event in events] == ["state.degraded"]
+    with pytest.raises(RateLimitExceeded):
+        await complete(provider)  # By what this process knows.
+    assert await complete(provider) == "ok"
+    assert await state.get(StateKey(None, "rate-limit", "shared b")) is not None

@@ -21,7 +21,7 @@ from ..providers.failures import declined
 from .base import Wrapper
 from .bucket import Bucket, BucketRules
 from .report import Hook, report
-from .shared import Shared
+from .shared import Outage, Shared
 
 if TYPE_CHECKING:
     from ..state.base import StateStore
@@ -85,12 +85,15 @@ def with_rate_limit(
             f"key={key!r} is unknown: use 'provider', 'tenant' or a function from the request to a string"
         )
 
+    outage = Outage()
+
     def bucket(of: str, whose: MemoryIdentity | None) -> Shared[Bucket]:
         return Shared(
             state,
             "rate-limit",
             f"{limiter} {of}" if of else limiter,
             identity=whose,
+            outage=outage,
             empty=rules.full,
             dump=Bucket.to_json,
             load=Bucket.from_json,

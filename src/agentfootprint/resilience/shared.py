@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..identity import MemoryIdentity
     from ..state.base import JSON, StateKey, StateStore
 
-__all__ = ["Decide", "Shared"]
+__all__ = ["Decide", "Outage", "Shared"]
 
 R = TypeVar("R")
 A = TypeVar("A")
@@ -36,6 +36,15 @@ TRIES = 20
 """Lost compare-and-sets before the contention is taken for a fault."""
 
 
+class Outage:
+    """Until when a store is left alone, by the monotonic clock; None: it answers."""
+
+    __slots__ = ("until",)
+
+    def __init__(self) -> None:
+        self.until: float | None = None
+
+
 class Shared(Generic[R]):
     """A record under one key of a `StateStore`, changed by compare-and-set; without a store, in process.
 
@@ -49,11 +58,11 @@ class Shared(Generic[R]):
         dump, load: to and from JSON.
         ttl: seconds an untouched record is kept; a deadline never depends on it.
         identity: whose record it is; None is the operator's.
+        outage: what records of one store have in common: when one finds it down, the others need not.
     """
 
     __slots__ = (
         "_clock",
-        "_down_until",
         "_dump",
         "_empty",
         "_fail_open",
@@ -62,6 +71,7 @@ class Shared(Generic[R]):
         "_known",
         "_load",
         "_local",
+        "_outage",
         "_retry_after",
         "_state",
         "_timeout",
@@ -85,6 +95,7 @@ class Shared(Generic[R]):
         clock: Callable[[], float] = time.time,
         hook: Hook | None = None,
         identity: MemoryIdentity | None = None,
+        outage: Outage | None = None,
     ) -> None:
         self._state = state
         self._key: StateKey | None = None
@@ -103,7 +114,7 @@ class Shared(Generic[R]):
         self._retry_after = retry_after
         self._clock = clock
         self._hook = hook
-        self._down_until: float | None = None
+        self._outage = Outage() if outage is None else outage
         self._known: tuple[R, str | None] | None = None
 
     @property
@@ -138,15 +149,15 @@ class Shared(Generic[R]):
         """
         if self._state is None:
             return self.decide_now(decide)
-        if self._down_until is not None and time.monotonic() < self._down_until:
+        if self._outage.until is not None and time.monotonic() < self._outage.until:
             return self.decide_now(decide)
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await self._compare_and_set(decide)
         except (StoreUnavailable, StoreConflict, StoreCorrupt, TimeoutError) as error:
             return self._alone(decide, error)
-        if self._down_until is not None:
-            self._down_until = None
+        if self._outage.until is not None:
+            self._outage.until = None
             report(StateRecovered, self._what, hook=self._hook)
         return answer
 
@@ -192,8 +203,10 @@ class Shared(Generic[R]):
             if isinstance(error, (StoreUnavailable, StoreCorrupt)):
                 raise error
             raise StoreUnavailable(f"{self._what}: the state store did not answer in time: {told}") from error
-        first = self._down_until is None
-        self._down_until = time.monotonic() + self._retry_after
+        if isinstance(error, (StoreConflict, StoreCorrupt)) and self._outage.until is None:
+            self._outage = Outage()  # What is wrong with one record says nothing of the others.
+        first = self._outage.until is None
+        self._outage.until = time.monotonic() + self._retry_after
         if first:
             report(StateDegraded, self._what, told, hook=self._hook)
         return self.decide_now(decide)
