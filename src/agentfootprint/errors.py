@@ -400,6 +400,10 @@ class AllProvidersFailed(ProviderError):
         super().__init__(message or f"every provider failed: {told}", retry_after=retry_after, **details)
         self.errors = tuple(errors)
 
+    def __reduce__(self) -> Any:
+        # An exception is pickled with its message as the only argument, and this one's are errors.
+        return type(self), (self.errors, str(self)), self.__dict__
+
     @property
     def retryable(self) -> bool:  # type: ignore[override]
         return any(each.retryable for each in self.errors)

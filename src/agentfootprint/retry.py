@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from .errors import ConfigurationError
+from .numeric import is_number
 
 __all__ = ["GiveUp", "RetryPolicy", "retryable"]
 
@@ -65,13 +66,17 @@ class RetryPolicy:
     retry_if: Callable[[BaseException], bool] = retryable
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1:
-            raise ConfigurationError(f"max_attempts must be at least 1, not {self.max_attempts!r}")
+        if type(self.max_attempts) is not int or self.max_attempts < 1:
+            raise ConfigurationError(
+                f"max_attempts must be a whole number of at least 1, not {self.max_attempts!r}"
+            )
         for name in ("initial_delay", "max_delay", "max_retry_after", "max_total"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
+            if value is None and name == "max_total":
+                continue
+            if not is_number(value) or not 0 <= value < math.inf:
                 raise ConfigurationError(f"{name} must be a number of seconds, at least 0, not {value!r}")
-        if not 1 <= self.multiplier < math.inf:
+        if not is_number(self.multiplier) or not 1 <= self.multiplier < math.inf:
             raise ConfigurationError(f"multiplier must be at least 1, not {self.multiplier!r}")
 
     def next_delay(

@@ -345,3 +345,17 @@ class TestPrices:
         budget = CostBudget(usd=1, unpriced="allow")
         result = await limited(MockProvider(reply=new, model="new"), budget).run("Well?")
         assert completed(result).cost is None
+
+
+async def test_a_turn_whose_rest_the_budget_refuses_is_kept_as_far_as_it_was_paid() -> None:
+    begun = LLMResponse("First ", usage=Usage(10, 10), stop_reason="paused", model="mock", provider="mock")
+    agent = Agent(
+        MockProvider(replies=[begun, "never"]),
+        pricing_table=PriceList({"mock": Price(input=1, output=1)}),
+        cost_budget=CostBudget(usd="0.00009"),
+    )
+    result = await agent.run("Hi")
+    assert isinstance(result, Stopped)
+    assert result.reason is StopReason.COST_BUDGET
+    assert result.output == "First "
+    assert result.cost == Decimal("0.00002")

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from agentfootprint import Agent, Checkpoint, MemoryIdentity, Paused, Stopped, StopReason, tool
-from agentfootprint.cost import GenAIPrices, Price, PriceList
+from agentfootprint.cost import CostBudget, GenAIPrices, Price, PriceList
+from agentfootprint.cost.ledger import Ledger
 from agentfootprint.errors import (
+    AllProvidersFailed,
     ConfigurationError,
     Overloaded,
+    RateLimited,
+    StoreUnavailable,
     StreamTruncated,
     TimedOut,
     Unavailable,
 )
 from agentfootprint.events import CostTicked, RunEnded
-from agentfootprint.messages import LLMResponse, ToolCall, Usage
+from agentfootprint.messages import LLMChunk, LLMRequest, LLMResponse, ToolCall, Usage
 from agentfootprint.providers import LLMProvider, MockProvider
 from agentfootprint.resilience import fallback_provider, with_retry
 from agentfootprint.state import InMemoryState
@@ -210,3 +215,79 @@ def test_a_table_that_knows_no_prices_is_refused() -> None:
 async def test_a_mock_under_vendors_prices_is_free() -> None:
     result = await Agent(MockProvider(reply="hi"), pricing_table=GenAIPrices()).run("Well?")
     assert result.cost == 0
+
+
+async def test_a_dated_name_has_the_price_of_the_longest_name_it_begins_with(run: Any) -> None:
+    dated = LLMResponse("Yes.", usage=Usage(2, 3), model="nano-mini-2026-01-01", provider="mock")
+    small, large = MockProvider(reply=dated, model="nano-mini"), MockProvider(reply="No.", model="nano")
+    table = PriceList(
+        {"nano-mini": Price(input=0, output=1_000_000), "nano": Price(input=0, output=9_000_000)}
+    )
+    for chain in (fallback_provider(small, large), fallback_provider(small, large, small)):
+        result = await run(Agent(chain, pricing_table=table), "Well?")
+        assert result.cost == 3
+
+
+async def test_an_attempt_that_could_not_be_reserved_is_no_call(run: Any) -> None:
+    class DownForOne(InMemoryState):
+        calls = 0
+
+        async def increment(self, *arguments: Any, **options: Any) -> Any:
+            DownForOne.calls += 1
+            if DownForOne.calls == 3:  # After the first attempt was reserved, and settled.
+                raise StoreUnavailable("the state store cannot be reached")
+            return await super().increment(*arguments, **options)
+
+    provider = with_retry(failing(Overloaded("busy")), initial_delay=0)
+    agent = priced(provider, state=DownForOne(), cost_budget=CostBudget(per_tenant_daily_usd=10**6))
+    ticks = Events()
+    agent.attach(ticks)
+    with pytest.raises(StoreUnavailable) as caught:
+        await run(agent, "Well?", identity=MemoryIdentity("acme"))
+    assert ticks.of(CostTicked) == []
+    assert caught.value.checkpoint is not None
+    assert (await agent.resume(caught.value.checkpoint)).cost == 32
+
+
+def test_a_table_is_an_object_and_not_its_class() -> None:
+    table: Any = GenAIPrices
+    with pytest.raises(ConfigurationError, match=r"GenAIPrices\(\.\.\.\)"):
+        Agent(MockProvider(reply="x"), pricing_table=table)
+
+
+async def test_half_an_answer_may_be_charged_whatever_ended_it() -> None:
+    half = LLMChunk(text="Ye")
+
+    class BreaksOff(MockProvider):
+        async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
+            yield half
+            raise Overloaded("busy")
+
+    agent = priced(with_retry(BreaksOff(reply=ONE)))
+    async with agent.stream("Well?") as running:
+        with pytest.raises(Overloaded) as caught:
+            _ = [event async for event in running]
+    assert caught.value.checkpoint is not None
+    assert (await agent.resume(caught.value.checkpoint)).cost is None
+
+
+async def test_an_attempt_that_was_declined_costs_nothing_also_when_the_wait_after_it_is_cut_off() -> None:
+    state = InMemoryState()
+    provider = with_retry(failing(RateLimited("busy")), initial_delay=30)
+    budget = CostBudget(per_tenant_daily_usd=10**6)
+    agent = priced(provider, state=state, cost_budget=budget, timeout=0.05)
+    ann = MemoryIdentity("acme")
+    result = await agent.run("Well?", identity=ann)
+    assert isinstance(result, Stopped)
+    assert result.cost == 0
+    assert await Ledger(state, "agent", budget.all_windows, ann).left() == budget.all_windows[0].limit
+
+
+async def test_a_failed_attempt_is_told_by_the_name_of_who_was_asked(run: Any) -> None:
+    one = MockProvider(reply=MockProvider.fail(TimedOut("late", provider="one")), name="one", model="a")
+    two = MockProvider(reply=MockProvider.fail(TimedOut("late", provider="two")), name="two", model="b")
+    agent, events = priced(fallback_provider(one, two)), Events()
+    agent.attach(events)
+    with pytest.raises(AllProvidersFailed):
+        await run(agent, "Well?")
+    assert [(tick.provider, tick.model) for tick in events.of(CostTicked)] == [("one", "a"), ("two", "b")]

@@ -21,6 +21,8 @@ from agentfootprint.errors import ConfigurationError
         ({"usd": 1, "unpriced": "ignore"}, "'refuse' or 'allow'"),
         ({"usd": 1, "max_output_tokens": 0}, "max_output_tokens"),
         ({"per_tenant_daily_usd": 1, "windows": [SpendingWindow(2)]}, "same length"),
+        ({"windows": SpendingWindow(2)}, "tuple of SpendingWindow"),
+        ({"windows": (5,)}, "tuple of SpendingWindow"),
     ],
 )
 def test_a_budget_that_cannot_be_is_refused(options: dict[str, Any], told: str) -> None:
@@ -30,7 +32,12 @@ def test_a_budget_that_cannot_be_is_refused(options: dict[str, Any], told: str) 
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    [({"usd": -1}, "usd"), ({"usd": 1, "seconds": 0}, "seconds"), ({"usd": 1, "per": "team"}, "per='team'")],
+    [
+        ({"usd": -1}, "usd"),
+        ({"usd": 1, "seconds": 0}, "seconds"),
+        ({"usd": 1, "seconds": "60"}, "seconds"),
+        ({"usd": 1, "per": "team"}, "per='team'"),
+    ],
 )
 def test_a_window_that_cannot_be_is_refused(options: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):

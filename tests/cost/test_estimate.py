@@ -84,10 +84,32 @@ def test_a_growing_history_is_not_gone_through_again() -> None:
     estimate.of(LLMRequest(Counting(messages)))
     Counting.looked = 0
     estimate.of(LLMRequest(Counting([*messages, Message.assistant("ho")])))
-    assert Counting.looked == 1
+    assert Counting.looked == 2  # The last one that was known, and the new one.
 
 
 def test_a_shorter_history_is_another_one_and_counted_afresh() -> None:
     estimate = InputEstimate()
     estimate.of(request(Message.user("x" * 3000), Message.assistant("sure")))
     assert estimate.of(request(Message.user("hi"))) == fresh(request(Message.user("hi")))
+
+
+def test_a_message_that_was_joined_with_its_end_is_a_new_one() -> None:
+    estimate = InputEstimate()
+    begun = [Message.user("hi"), Message.assistant("sea")]
+    estimate.of(request(*begun))
+    estimate.correct(Usage(5, 1))
+    joined = request(begun[0], Message.assistant("search" + "x" * 3000), Message.user("and?"))
+    assert estimate.of(joined) == fresh(joined)
+
+
+def test_what_a_vendor_did_not_report_corrects_nothing() -> None:
+    for silent in (Usage(), Usage(unreported=1)):
+        estimate, asked = InputEstimate(), request(Message.user("x" * 3000))
+        estimated = estimate.of(asked)
+        estimate.correct(silent)
+        assert estimate.of(asked) == estimated
+
+
+def test_the_schema_of_the_answer_is_read_too() -> None:
+    schema = {"type": "object", "description": "x" * 3000}
+    assert fresh(request(Message.user("hi"), output_schema=schema)) > 1000

@@ -106,3 +106,14 @@ def test_together_they_never_go_beyond_the_limit(calls: list[tuple[int, int]], l
     spent, left = asyncio.run(all_at_once())
     assert spent <= limit
     assert left == limit - spent
+
+
+async def test_windows_of_one_length_are_counted_apart_whoever_is_named() -> None:
+    by_tenant, by_person = SpendingWindow(10, 3600), SpendingWindow(1, 3600, per="principal")
+    everybody, longer = SpendingWindow(10, 3600, per=None), SpendingWindow(10, 2_592_001)
+    for who in (MemoryIdentity("acme"), MemoryIdentity(), ACME):
+        state = InMemoryState()
+        windows = (by_tenant, by_person, everybody, longer, SpendingWindow(10, 2_592_000))
+        assert await ledger(state, *windows, who=who).reserve(USD // 2) is not None
+        for window in windows:
+            assert await ledger(state, window, who=who).left() == window.limit - USD // 2

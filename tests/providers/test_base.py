@@ -85,3 +85,11 @@ def test_the_leaves_of_a_chain_are_those_asked_in_the_end_in_their_order() -> No
     chain: Any = Over(OneOf(Over(a), OneOf(b, c)))
     assert leaves(chain) == (a, b, c)
     assert leaves(a) == (a,)
+
+
+def test_attributes_of_a_provider_that_are_no_providers_are_its_own() -> None:
+    mine: Any = MockProvider(reply="x")
+    mine.inner = object()
+    assert leaves(mine) == (mine,)
+    mine.providers = {"tokyo": "https://tokyo.example"}
+    assert leaves(mine) == (mine,)

@@ -6,8 +6,10 @@ import asyncio
 import io
 import json
 import logging
+import re
 import traceback
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 
 from agentfootprint import Agent, Paused, tool
 from agentfootprint.errors import ProviderError
+from agentfootprint.messages import LLMRequest, Message
 from agentfootprint.observe import console_observability, jsonl_observability
 from agentfootprint.providers import HTTPAnthropicProvider, HTTPOpenAIProvider
 from agentfootprint.resilience import with_fallback, with_retry, with_timeout
@@ -339,3 +342,25 @@ async def test_a_password_in_the_address_is_not_told() -> None:
         with pytest.raises(ProviderError, match=r"http://127\.0\.0\.1:\d+ cannot be reached") as unreachable:
             await provider.complete(REQUEST)
     assert KEY not in str(caught.value) + str(unreachable.value)
+
+
+@every_dialect
+async def test_every_request_shows_the_key_it_asked_for_however_many_are_made_at_once(
+    dialect: Dialect,
+) -> None:
+    tenant: ContextVar[str] = ContextVar("tenant")
+    async with ScriptedServer([says(dialect.answer("Yes."))]) as server:
+        provider = _made(dialect, server.url, lambda: f"sk-sentinel-of-{tenant.get()}")
+
+        async def ask(name: str) -> None:
+            tenant.set(name)
+            await provider.complete(LLMRequest((Message.user(f"I am {name}"),)))
+
+        await asyncio.gather(*(ask(f"tenant-{number}") for number in range(4)))
+        await provider.aclose()
+    for exchange in server.seen:
+        asked = re.search(rb"I am (tenant-\d)", exchange.raw)
+        assert asked is not None
+        shown = re.search(r"sk-sentinel-of-(tenant-\d)", str(exchange.headers))
+        assert shown is not None
+        assert shown[1] == asked[1].decode()

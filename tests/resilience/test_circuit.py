@@ -143,3 +143,18 @@ def test_there_are_never_more_probes_than_allowed(script: list[tuple[str, int]],
         assert Circuit.from_json(json.loads(json.dumps(circuit.to_json()))) == circuit
     # Whatever happened, it comes back: after every lease and cooldown a call is let in.
     assert isinstance(rules.admit(circuit, now + 60, "last")[1], Admitted)
+
+
+def test_a_clock_that_went_back_is_not_waited_for() -> None:
+    circuit = opened(now=5000.0)
+    _, decision = RULES.admit(circuit, 1000.0, "t")
+    assert isinstance(decision, Admitted)
+    assert decision.token == "t"
+    # What the clocks of two instances differ by is nothing to go by.
+    assert isinstance(RULES.admit(circuit, 4999.5, "t")[1], Refused)
+
+
+def test_a_probe_from_before_a_clock_went_back_keeps_nobody_out() -> None:
+    circuit, _ = RULES.admit(opened(now=5000.0), 5010.0, "a")
+    circuit, _ = RULES.admit(circuit, 5010.0, "b")
+    assert isinstance(RULES.admit(circuit, 1000.0, "c")[1], Admitted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from agentfootprint.errors import (
     InvalidRequest,
     RateLimited,
     RateLimitExceeded,
+    StoreCorrupt,
     StoreUnavailable,
     StreamTruncated,
     TimedOut,
@@ -24,7 +26,7 @@ from agentfootprint.errors import (
 )
 from agentfootprint.events import CircuitOpened, Event
 from agentfootprint.resilience import with_circuit_breaker, with_retry
-from agentfootprint.state import InMemoryState, SQLiteState
+from agentfootprint.state import InMemoryState, SQLiteState, StateKey
 from agentfootprint.testing import ManualClock
 from tests.resilience.support import REQUEST, Ask, Scripted, both_ways, complete, stream, types
 
@@ -253,6 +255,8 @@ async def test_a_rate_counts_successes_too(ask: Ask, state: InMemoryState | None
     "wrong",
     [
         {"failure_threshold": 0},
+        {"failure_threshold": "5"},
+        {"cooldown": "30"},
         {"cooldown": 0},
         {"half_open_probes": 0},
         {"failure_rate": 1.5},
@@ -262,3 +266,94 @@ async def test_a_rate_counts_successes_too(ask: Ask, state: InMemoryState | None
 def test_a_breaker_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         with_circuit_breaker(Scripted("x"), **wrong)
+
+
+async def test_an_answer_is_not_lost_with_the_store_that_was_to_hear_of_it() -> None:
+    state = CountingState()
+
+    async def meanwhile_the_store_goes_down() -> None:
+        state.down = True
+
+    model = Scripted(Unavailable(), meanwhile_the_store_goes_down)
+    provider = with_circuit_breaker(model, state=state, fail_open=False)
+    await fails(complete, provider, 1)
+    assert await complete(provider) == "late"
+
+
+async def test_a_failure_is_the_providers_also_when_the_store_went_down_with_it() -> None:
+    state = CountingState()
+
+    async def both_go_down() -> None:
+        state.down = True
+        raise Unavailable("down")
+
+    await fails(complete, with_circuit_breaker(Scripted(both_go_down), state=state, fail_open=False), 1)
+
+
+@both_ways
+async def test_successes_from_before_the_window_do_not_outweigh_an_outage(
+    ask: Ask, state: InMemoryState | None
+) -> None:
+    clock = ManualClock()
+    provider = with_circuit_breaker(
+        Scripted(*["ok"] * 50, Unavailable()),
+        failure_rate=0.5,
+        minimum_calls=10,
+        window=60,
+        state=state,
+        clock=clock,
+    )
+    for _ in range(50):
+        assert await ask(provider) == "ok"
+        clock.advance(10)
+    clock.advance(60)
+    await fails(ask, provider, 10)
+    await fails(ask, provider, 1, CircuitOpen)
+
+
+async def test_asked_from_several_threads_one_probes() -> None:
+    async def a_while() -> None:
+        await asyncio.sleep(0.3)
+
+    def slow_clock() -> float:
+        time.sleep(0.002)  # Threads change over while one decides.
+        return time.time()
+
+    model = Scripted(Unavailable(), a_while)
+    provider = with_circuit_breaker(model, failure_threshold=1, cooldown=0.01, clock=slow_clock)
+    await fails(complete, provider, 1)
+    await asyncio.sleep(0.02)
+
+    def elsewhere() -> str:
+        try:
+            return asyncio.run(complete(provider))
+        except CircuitOpen:
+            return "refused"
+
+    answers = await asyncio.gather(*(asyncio.to_thread(elsewhere) for _ in range(6)))
+    assert sorted(answers) == ["late", *["refused"] * 5]
+
+
+async def test_what_counts_is_asked_about_errors_only() -> None:
+    async def for_ever() -> None:
+        await asyncio.sleep(60)
+
+    def counts(error: BaseException) -> bool:
+        return bool(getattr(error, "retryable"))  # noqa: B009
+
+    provider = with_circuit_breaker(Scripted(for_ever), counts=counts)
+    task = asyncio.create_task(complete(provider))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_record_that_cannot_be_read_stops_no_call() -> None:
+    state, events = InMemoryState(), list[Event]()
+    await state.compare_and_set(StateKey(None, "circuit", "shared"), None, {"version": 7})
+    provider = with_circuit_breaker(Scripted("ok"), state=state, name="shared", hook=events.append)
+    assert await complete(provider) == "ok"
+    assert types(events) == ["state.degraded"]
+    strict = with_circuit_breaker(Scripted("ok"), state=state, name="shared", fail_open=False)
+    await fails(complete, strict, 1, StoreCorrupt)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,9 +24,16 @@ from agentfootprint.errors import (
     Unavailable,
 )
 from agentfootprint.events import Event, ModelFellBack
-from agentfootprint.providers import MockProvider, capabilities_of
+from agentfootprint.providers import CountsTokens, HTTPAnthropicProvider, MockProvider, capabilities_of
 from agentfootprint.providers.base import leaves
-from agentfootprint.resilience import fallback_provider, with_fallback, with_retry, with_timeout
+from agentfootprint.resilience import (
+    fallback_provider,
+    with_circuit_breaker,
+    with_fallback,
+    with_rate_limit,
+    with_retry,
+    with_timeout,
+)
 from tests.resilience.support import REQUEST, Ask, Scripted, both_ways
 
 
@@ -160,3 +169,48 @@ async def test_a_stack_closes_every_provider_under_it() -> None:
         assert (await stack.complete(REQUEST)).text == "a"
         assert [each.closed for each in held] == [0, 0]
     assert [each.closed for each in held] == [1, 1]
+
+
+def test_decorators_do_not_promise_to_count_tokens() -> None:
+    counts = HTTPAnthropicProvider("claude-sonnet-4-5", api_key="sk-ant-0000000000")
+    assert "token_counting" in capabilities_of(counts)
+    for provider in (with_retry(counts), with_fallback(counts, counts)):
+        assert not isinstance(provider, CountsTokens)
+        assert "token_counting" not in capabilities_of(provider)
+
+
+def test_a_provider_may_tell_its_capabilities_as_any_set() -> None:
+    mine: Any = Scripted("x")
+    mine.capabilities = {"tools"}
+    assert capabilities_of(with_fallback(mine, MockProvider(reply=""))) == {"tools"}
+
+
+@pytest.mark.parametrize(
+    "decorate",
+    [
+        with_retry,
+        with_circuit_breaker,
+        with_timeout,
+        partial(with_rate_limit, requests=1),
+        fallback_provider,
+        partial(with_fallback, Scripted("x")),
+    ],
+)
+def test_what_is_no_provider_is_refused_where_it_is_given(decorate: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"make one with MockProvider\(\.\.\.\)"):
+        decorate(MockProvider)
+    with pytest.raises(ConfigurationError, match=r"must have complete\(\) and stream\(\), NoneType has not"):
+        decorate(None)
+
+
+def test_a_list_of_providers_is_told_how_to_be_given() -> None:
+    providers: Any = [Scripted("x"), Scripted("y")]
+    with pytest.raises(ConfigurationError, match=r"fallback_provider\(\*providers\)"):
+        fallback_provider(providers)
+
+
+def test_the_error_of_a_chain_travels_between_processes() -> None:
+    failed = AllProvidersFailed([Overloaded("busy", provider="a"), Unauthorized("no")], retry_after=7)
+    back = copy.copy(failed)  # As pickle does it.
+    assert (str(back), back.retry_after, back.retryable) == (str(failed), 7, True)
+    assert [type(error) for error in back.errors] == [Overloaded, Unauthorized]

@@ -10,15 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentfootprint import Agent, MemoryIdentity
-from agentfootprint.errors import ConfigurationError, Overloaded, RateLimitExceeded, StreamTruncated
+from agentfootprint.errors import (
+    ConfigurationError,
+    Overloaded,
+    RateLimitExceeded,
+    StoreUnavailable,
+    StreamTruncated,
+)
 from agentfootprint.events import Event, RateLimitWaited
 from agentfootprint.messages import LLMRequest, LLMResponse, Message, Usage
 from agentfootprint.providers import MockProvider
 from agentfootprint.resilience import with_rate_limit
 from agentfootprint.resilience.bucket import Bucket, BucketRules
-from agentfootprint.state import InMemoryState
+from agentfootprint.state import InMemoryState, StateKey
 from agentfootprint.testing import ManualClock
-from tests.resilience.support import REQUEST, Ask, Scripted, both_ways, complete
+from tests.resilience.support import REQUEST, Ask, Scripted, both_ways, complete, stream
 
 
 def limited(model: Any, **options: Any) -> tuple[Any, ManualClock, list[float], list[Event]]:
@@ -166,7 +172,108 @@ def test_in_no_interval_is_more_let_through_than_a_full_bucket_and_its_refill(
         assert len(inside) <= 5 + 5 + 1
 
 
-@pytest.mark.parametrize("wrong", [{}, {"requests": 0}, {"tokens": -1}, {"requests": 1, "per": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{}, {"requests": 0}, {"requests": "3"}, {"tokens": -1}, {"requests": 1, "per": 0}]
+)
 def test_a_limit_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         with_rate_limit(Scripted("x"), **wrong)
+
+
+@pytest.mark.parametrize("key", ["principal", None])
+def test_a_key_that_names_nothing_is_refused(key: Any) -> None:
+    with pytest.raises(ConfigurationError, match="'provider', 'tenant' or a function"):
+        with_rate_limit(Scripted("x"), requests=1, key=key)
+
+
+@both_ways
+async def test_less_than_one_request_an_interval_is_a_limit_too(
+    ask: Ask, state: InMemoryState | None
+) -> None:
+    provider, clock, _, _ = limited(Scripted("ok"), requests=0.5, per=60, state=state)
+    assert await ask(provider) == "ok"
+    clock.advance(60)
+    with pytest.raises(RateLimitExceeded, match=r"room in 60\.0 s"):
+        await ask(provider)
+    clock.advance(60)
+    assert await ask(provider) == "ok"
+
+
+async def test_after_a_clock_went_back_the_room_goes_on_growing() -> None:
+    provider, clock, _, _ = limited(Scripted("ok"), requests=1, per=60, max_wait=0)
+    await complete(provider)
+    clock.advance(-3600)
+    with pytest.raises(RateLimitExceeded):
+        await complete(provider)  # It refills nothing by itself.
+    clock.advance(60)
+    assert await complete(provider) == "ok"
+
+
+async def test_a_tenants_name_may_be_as_long_as_names_may_be() -> None:
+    provider = with_rate_limit(Scripted("ok"), requests=1, max_wait=0, key="tenant", state=InMemoryState())
+    agent = Agent(provider)
+    one, other = (MemoryIdentity("t" * 255 + last) for last in "ab")
+    assert (await agent.run("Hi", identity=one)).output == "ok"
+    assert (await agent.run("Hi", identity=other)).output == "ok"
+    with pytest.raises(RateLimitExceeded):
+        await agent.run("Hi", identity=one)
+
+
+async def test_an_answer_is_not_lost_with_the_store_that_was_to_hear_of_it() -> None:
+    class GoesDown(InMemoryState):
+        down = False
+
+        async def compare_and_set(self, *arguments: Any, **options: Any) -> Any:
+            if self.down:
+                raise StoreUnavailable("the state store cannot be reached")
+            return await super().compare_and_set(*arguments, **options)
+
+    state = GoesDown()
+
+    def answer(request: LLMRequest) -> LLMResponse:
+        state.down = True
+        return LLMResponse("paid for", usage=Usage(1, 1))
+
+    model = MockProvider(respond=answer)
+    for ask in (complete, stream):
+        state.down = False
+        limit = with_rate_limit(model, tokens=10_000, state=state, fail_open=False)
+        assert await ask(limit) == "paid for"
+
+
+async def test_tokens_of_half_an_answer_are_not_given_back() -> None:
+    provider, _, _, _ = limited(Scripted(["half", Overloaded()]), tokens=300, per=60, max_wait=0)
+    with pytest.raises(Overloaded):
+        await stream(provider)
+    with pytest.raises(RateLimitExceeded):
+        await stream(provider)
+
+
+async def test_that_the_store_is_down_is_found_out_and_told_once_for_all_keys() -> None:
+    class Silent(InMemoryState):
+        asked = 0
+
+        async def get(self, *arguments: Any, **options: Any) -> Any:
+            Silent.asked += 1
+            await asyncio.sleep(60)
+
+    names = iter("abcdef")
+    provider, _, _, events = limited(Scripted("ok"), requests=1, state=Silent(), key=lambda _: next(names))
+    for _ in range(6):
+        assert await complete(provider) == "ok"
+    assert Silent.asked == 1
+    assert [event.type for event in events] == ["state.degraded"]
+
+
+async def test_a_record_that_cannot_be_read_is_that_of_one_key_alone() -> None:
+    state = InMemoryState()
+    await state.compare_and_set(StateKey(None, "rate-limit", "shared a"), None, {"version": 7})
+    names = iter("aabb")
+    options: Any = {"requests": 1, "max_wait": 0, "state": state, "name": "shared"}
+    provider, _, _, events = limited(Scripted("ok"), key=lambda _: next(names), **options)
+    assert await complete(provider) == "ok"
+    assert [event.type for event in events] == ["state.degraded"]
+    with pytest.raises(RateLimitExceeded):
+        await complete(provider)  # By what this process knows.
+    assert await complete(provider) == "ok"
+    assert await state.get(StateKey(None, "rate-limit", "shared b")) is not None

@@ -29,6 +29,7 @@ from agentfootprint.providers import LLMProvider, MockProvider
 from agentfootprint.providers.attempts import gate
 from agentfootprint.resilience import GiveUp, RetryBudget, RetryPolicy, with_retry
 from agentfootprint.resilience.retry import Retrying
+from agentfootprint.state import InMemoryState
 from tests.resilience.support import REQUEST, Ask, Scripted, both_ways, complete, stream, types
 
 
@@ -289,7 +290,16 @@ async def test_one_policy_serves_everything_that_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_attempts": 0}, {"initial_delay": -1}, {"multiplier": 0.5}, {"max_total": float("nan")}]
+    "wrong",
+    [
+        {"max_attempts": 0},
+        {"max_attempts": "3"},
+        {"max_delay": None},
+        {"initial_delay": "1"},
+        {"initial_delay": -1},
+        {"multiplier": 0.5},
+        {"max_total": float("nan")},
+    ],
 )
 def test_a_policy_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
@@ -304,3 +314,25 @@ def test_a_chain_may_be_retried_if_any_of_its_errors_may() -> None:
     assert both.retry_after is None
     assert not AllProvidersFailed([open_one, Unauthorized()]).retryable
     assert AllProvidersFailed([open_one, RateLimited(retry_after=3)]).retry_after == 3
+
+
+async def test_a_reader_that_leaves_while_the_budget_is_told_closes_the_stream() -> None:
+    asked = asyncio.Event()
+
+    class Slow(InMemoryState):
+        async def get(self, *arguments: Any, **options: Any) -> Any:
+            asked.set()
+            await asyncio.sleep(60)
+
+    budget = RetryBudget(state=Slow())
+    assert await budget.take()  # The store is left alone for a while now, and then asked again.
+    asked.clear()
+    model = Scripted("a long answer")
+    await asyncio.sleep(1.01)
+    chunks: Any = with_retry(model, budget=budget).stream(REQUEST)
+    task = asyncio.ensure_future(anext(chunks))
+    await asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert model.closed == 1

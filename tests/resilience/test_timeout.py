@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentfootprint.errors import ConfigurationError, TimedOut
+from agentfootprint.errors import ConfigurationError, TimedOut, Unavailable
 from agentfootprint.messages import LLMResponse
 from agentfootprint.resilience import with_retry, with_timeout
 from tests.resilience.support import REQUEST, Ask, Scripted, both_ways, stream
@@ -97,7 +97,22 @@ async def test_a_reader_that_leaves_early_closes_the_stream() -> None:
 
 
 @pytest.mark.parametrize("limit", ["first_token", "idle", "total"])
-@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
+@pytest.mark.parametrize("value", ["3", 0, -1, float("inf"), float("nan")])
 def test_a_limit_that_is_none_is_refused(limit: str, value: float) -> None:
     with pytest.raises(ConfigurationError, match=limit):
         with_timeout(Scripted("x"), **{limit: value})
+
+
+@both_ways
+async def test_the_task_is_not_left_cancelled_by_a_provider_that_makes_another_error_of_it(ask: Ask) -> None:
+    async def translated() -> None:
+        try:
+            await for_ever()
+        except asyncio.CancelledError:
+            raise Unavailable("closed") from None
+
+    with pytest.raises(Unavailable):
+        await ask(with_timeout(Scripted(translated), first_token=0.02, total=0.02))
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
+import redis.asyncio
 
 from agentfootprint.errors import StoreError, StoreUnavailable
-from agentfootprint.state import StateKey
+from agentfootprint.state import RedisState, StateKey
+from tests.servers.databases import free_port, start_redis
 from tests.servers.proxy import Proxy
 from tests.servers.stores import place, state_at
 
@@ -178,3 +181,51 @@ async def test_a_table_is_made_once() -> None:
         await store.increment(KEY)
         await store.create_table()
         assert await store.increment(KEY) == 2
+
+
+async def test_a_redis_that_takes_no_writes_is_away_and_not_corrupt() -> None:
+    port = free_port()
+    server = start_redis(port)
+    admin: Any = redis.asyncio.Redis(port=port)
+    store = RedisState(f"redis://127.0.0.1:{port}")
+    try:
+        record = await store.compare_and_set(KEY, None, "one")
+        assert record is not None
+        assert await store.increment(KEY) == 1
+        for unwell, well in (
+            (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+            (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+            (
+                ("CONFIG", "SET", "min-replicas-to-write", "3"),
+                ("CONFIG", "SET", "min-replicas-to-write", "0"),
+            ),
+        ):
+            await admin.execute_command(*unwell)
+            with pytest.raises(StoreUnavailable):
+                await store.compare_and_set(KEY, record.version, "two")
+            with pytest.raises(StoreUnavailable):
+                await store.increment(KEY)
+            await admin.execute_command(*well)
+            assert await store.increment(KEY, 0) == 1
+    finally:
+        await store.aclose()
+        await admin.aclose()
+        server.kill()
+
+
+async def test_a_postgres_that_only_reads_is_away(tmp_path: Path) -> None:
+    async with place("postgres", tmp_path) as (kind, address, name):
+        parts = urlsplit(address)
+        reader = urlunsplit(parts._replace(netloc=f"{name}@{parts.hostname}:{parts.port}"))
+        async with await psycopg.AsyncConnection.connect(address, autocommit=True) as admin:
+            await admin.execute(f"CREATE ROLE {name} LOGIN SUPERUSER".encode())
+            try:
+                async with state_at(kind, reader, name) as store:
+                    await store.increment(KEY)
+                await admin.execute(f"ALTER ROLE {name} SET default_transaction_read_only = on".encode())
+                async with state_at(kind, reader, name) as store:
+                    with pytest.raises(StoreUnavailable):
+                        await store.increment(KEY)
+            finally:
+                await admin.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE".encode())
+                await admin.execute(f"DROP ROLE {name}".encode())

@@ -14,12 +14,13 @@ from ..flow import Flow, Run
 from ..identity import MemoryIdentity
 from ..observe.dispatch import Dispatch
 from ..observe.registry import Recorders
+from ..providers.base import check_provider
 from ..tools.base import RunContext, Toolset
 from ..tools.tool import Tool
 from ..tools.toolset import as_tools
 from .chart import Limits, agent_flow, limit_rules
 from .checkpoint import Checkpoint
-from .checks import check_budget, check_counts, check_memories, check_provider, check_seconds, is_toolset
+from .checks import check_budget, check_counts, check_memories, check_seconds, is_toolset
 from .conversation import Conversation
 from .resuming import Claims
 from .session import Session, Settings

@@ -17,18 +17,9 @@ __all__ = [
     "check_budget",
     "check_counts",
     "check_memories",
-    "check_provider",
     "check_seconds",
     "is_toolset",
 ]
-
-
-def check_provider(provider: Any) -> None:
-    if not callable(getattr(provider, "complete", None)) or not callable(getattr(provider, "stream", None)):
-        raise ConfigurationError(
-            f"provider= must have complete() and stream(), {type(provider).__name__} has not: "
-            "MockProvider(reply='...') is one that needs no key"
-        )
 
 
 def check_counts(**counts: Any) -> None:
@@ -58,6 +49,8 @@ def check_memories(memories: Sequence[Memory], state: StateStore | None) -> None
 
 
 def check_budget(table: Any, budget: Any) -> None:
+    if isinstance(table, type):
+        raise ConfigurationError(f"pricing_table= must be an object: {table.__name__}(...), not the class")
     if table is not None and not callable(getattr(table, "cost", None)):
         raise ConfigurationError(
             f"pricing_table= must have cost(), {type(table).__name__} has not: use GenAIPrices() or "

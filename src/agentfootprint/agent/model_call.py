@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
-from ..errors import AgentFootprintError, StreamTruncated
+from ..errors import AgentFootprintError, CostBudgetExceeded, StreamTruncated
 from ..events import (
     ModelEnded,
     ModelFailed,
@@ -43,7 +43,12 @@ class ModelCall:
         while reply.stop_reason == "paused" and reply.parts and not reply.tool_calls and turns < _TURNS:
             # The vendor broke off a long turn of its own tools: sent back as it is, it goes on.
             further = replace(request, messages=(*request.messages, reply.message))
-            reply = _one(reply, await self._paid(further))
+            try:
+                reply = _one(reply, await self._paid(further))
+            except CostBudgetExceeded:
+                assert self._own.spending is not None
+                self._own.spending.cut_short()  # What there is of the turn was paid for.
+                break
             turns += 1
         return usable(reply)
 
@@ -108,6 +113,8 @@ class ModelCall:
                         continue
                 if first is None:
                     first = time.monotonic() - begun
+                    if own.spending is not None:
+                        own.spending.begun()
                 chunks += 1
                 if chunk.text and text is not None:
                     text(chunk.text)

@@ -13,12 +13,13 @@ from ..cost.estimate import InputEstimate
 from ..cost.ledger import Counted, Ledger
 from ..cost.prices import PricingTable, nano_usd, usd_of
 from ..errors import (
+    AllProvidersFailed,
     ConfigurationError,
     CostBudgetExceeded,
     ProviderError,
 )
 from ..messages import LLMRequest, LLMResponse, Usage
-from ..providers.attempts import gate
+from ..providers.attempts import gate, settle
 from ..providers.base import LLMProvider, capabilities_of, leaves
 from ..providers.failures import declined
 
@@ -48,7 +49,7 @@ class Spent:
     `held` is the worst case of attempts whose outcome, and so whose price, nobody knows: it counts
     against budgets and is no part of the total. `unknown` counts calls without a known price; with
     one of them the total is unknown. `cut`: the budget left the last answer less room than asked for,
-    and it ended for want of it.
+    and it ended for want of it, or refused the rest of it.
     """
 
     nano: int = 0
@@ -111,10 +112,12 @@ class Pricing:
         try:
             found = self.table.cost(provider, model, reply.usage)
             if found is None:
-                # Vendors answer with a dated name of the model that was asked.
-                for leaf in leaves(self.provider):
-                    if leaf.name == provider and model.startswith(leaf.model):
-                        found = self.table.cost(leaf.name, leaf.model, reply.usage)
+                # Vendors answer with a dated name of the model that was asked. It may begin with a shorter
+                # one of the chain too, as that of a mini model does with that of the large one.
+                asked = [each.model for each in leaves(self.provider) if each.name == provider]
+                fitting = [each for each in asked if model.startswith(each)]
+                if fitting:
+                    found = self.table.cost(provider, max(fitting, key=len), reply.usage)
         except Exception:
             # The answer is there and paid for: it is not thrown away for want of its price.
             _log.exception("the pricing table failed on %s:%s", provider, model)
@@ -126,6 +129,7 @@ class Spending:
     """One run's money. Model calls go through `pay_for`."""
 
     __slots__ = (
+        "_answering",
         "_capped",
         "_counted",
         "_input",
@@ -135,6 +139,7 @@ class Spending:
         "_spent",
         "_tick",
         "_tokens",
+        "_under_way",
         "_warn",
         "_warned",
     )
@@ -147,7 +152,9 @@ class Spending:
         self._ledger: Ledger | None = None
         self._reserved = 0
         self._counted: list[Counted] = []
+        self._answering = False
         self._capped = False
+        self._under_way = False
         self._warned = False
         self._tick: Tick | None = None
         self._warn: Warned | None = None
@@ -164,6 +171,10 @@ class Spending:
         """What the run has spent, the call under way included."""
         return self._spent
 
+    def cut_short(self) -> None:
+        """The budget refused the rest of the answer that was under way."""
+        self._spent = replace(self._spent, cut=True)
+
     async def pay_for(self, ask: Ask, request: LLMRequest) -> LLMResponse:
         """Makes one call: reserves its worst case, and that of every further attempt, and settles what
         the attempts cost.
@@ -173,19 +184,21 @@ class Spending:
             StoreError: the state store could not say what is left.
         """
         request = await self._affordable(request)
-        outer = gate.set(self._again)
+        self._under_way, self._answering = True, False
+        outer, around = gate.set(self._again), settle.set(self._over)
         try:
             reply = await ask(request)
-        except CostBudgetExceeded:
-            raise  # A further attempt was refused: the one before is settled.
         except Exception as error:
-            await self._failed(error)
+            # When a further attempt could not be reserved, the one before is settled and there is no other.
+            await self._over(error)
             raise
         except BaseException:
-            self._keep()  # Cancelled, or out of time: nobody will know what it cost.
+            if self._under_way:
+                self._keep()  # Cancelled, or out of time: nobody will know what it cost.
             raise
         finally:
             gate.reset(outer)
+            settle.reset(around)
         await self._answered(reply)
         return reply
 
@@ -222,14 +235,14 @@ class Spending:
         return wanted if whole <= silent else wanted * (left - silent) // (whole - silent)
 
     async def _again(self, provider: LLMProvider, request: LLMRequest, failed: Exception) -> None:
-        await self._failed(failed)
+        await self._over(failed)
         budget = self._pricing.budget
-        if budget is None:
-            return
-        output = request.max_tokens or budget.max_output_tokens
-        worst = self._pricing.worst(provider, self._tokens, output)
-        if not await self._reserve(worst) and budget.on_exceed == "halt":
-            raise self._refusal(provider, output)
+        if budget is not None:
+            output = request.max_tokens or budget.max_output_tokens
+            worst = self._pricing.worst(provider, self._tokens, output)
+            if not await self._reserve(worst) and budget.on_exceed == "halt":
+                raise self._refusal(provider, output)
+        self._under_way = True
 
     async def _reserve(self, worst: int) -> bool:
         """Reserves in the run and in every window. A warning takes the place of a refusal."""
@@ -286,18 +299,28 @@ class Spending:
         provider, model = self._pricing.provider, reply.model
         self._told(reply.provider or provider.name, model or provider.model, reply.usage, cost)
 
-    async def _failed(self, error: Exception) -> None:
-        if declined(error):
+    def begun(self) -> None:
+        """The answer has begun to come: should it break off, it may be charged, whatever the error says."""
+        self._answering = True
+
+    async def _over(self, error: Exception) -> None:
+        """The attempt that is under way failed."""
+        if not self._under_way:
+            return
+        if declined(error) and not self._answering:
             await self._settle(0)
             return
         self._keep()
+        while isinstance(error, AllProvidersFailed):
+            error = error.errors[-1]  # Those before it were told when the next was asked.
         provider = self._pricing.provider
-        name = error.provider if isinstance(error, ProviderError) else None
-        self._told(name or provider.name, provider.model, None, None)
+        name = (error.provider if isinstance(error, ProviderError) else None) or provider.name
+        model = next((leaf.model for leaf in leaves(provider) if leaf.name == name), provider.model)
+        self._told(name, model, None, None)
 
     def _keep(self) -> None:
         """An attempt of unknown cost keeps its reservation."""
-        spent = self._spent
+        spent, self._under_way = self._spent, False
         self._spent = replace(spent, held=spent.held + self._reserved, unknown=spent.unknown + 1)
         self._reserved, self._counted = 0, []
 
@@ -305,7 +328,7 @@ class Spending:
         """An attempt's cost takes the place of its reservation."""
         reserved, counted = self._reserved, self._counted
         self._reserved, self._counted = 0, []
-        spent = self._spent
+        spent, self._under_way = self._spent, False
         self._spent = replace(spent, nano=spent.nano + cost)
         if self._ledger is None or not counted:
             return

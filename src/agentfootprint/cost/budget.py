@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import ConfigurationError
 from ..identity import Scope
+from ..numeric import is_number
 from .prices import Money, nano_usd, usd
 
 __all__ = ["DAY", "CostBudget", "SpendingWindow"]
@@ -33,7 +34,7 @@ class SpendingWindow:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "usd", usd("usd", self.usd))
-        if not 1 <= self.seconds < math.inf:
+        if not (is_number(self.seconds) and 1 <= self.seconds < math.inf):
             raise ConfigurationError(f"seconds of a window must be at least 1, not {self.seconds!r}")
         if self.per not in (None, "tenant", "principal", "conversation"):
             raise ConfigurationError(
@@ -83,7 +84,10 @@ class CostBudget:
         if self.usd is not None:
             put(self, "usd", usd("usd", self.usd))
             put(self, "limit", nano_usd(Decimal(self.usd)))
-        windows = tuple(self.windows)
+        windows: Any = self.windows
+        if not isinstance(windows, (tuple, list)) or not all(isinstance(w, SpendingWindow) for w in windows):
+            raise ConfigurationError("windows= must be a tuple of SpendingWindow(usd, seconds, per=...)")
+        windows = tuple(windows)
         if self.per_tenant_daily_usd is not None:
             put(self, "per_tenant_daily_usd", usd("per_tenant_daily_usd", self.per_tenant_daily_usd))
             windows = (SpendingWindow(self.per_tenant_daily_usd), *windows)

@@ -30,28 +30,34 @@ class InputEstimate:
     """The estimates of one run: each counts only the messages that are new, on top of what the vendor
     measured for those before."""
 
-    __slots__ = ("_known", "_tokens")
+    __slots__ = ("_known", "_last", "_tokens")
 
     def __init__(self) -> None:
         self._known = 0
+        self._last: Message | None = None
         self._tokens = 0
 
     def of(self, request: LLMRequest) -> int:
         messages = request.messages
-        if not self._known or len(messages) < self._known:
+        # A turn that its vendor broke off comes back as one message with its end: that is a new one.
+        if not self._known or len(messages) < self._known or messages[self._known - 1] is not self._last:
             self._known, self._tokens = 0, _standing(request)
         for at in range(self._known, len(messages)):
-            self._tokens += _of_message(messages[at])
+            self._last = messages[at]
+            self._tokens += _of_message(self._last)
         self._known = len(messages)
         return self._tokens
 
     def correct(self, usage: Usage) -> None:
-        """What the request that was just estimated really measured."""
-        self._tokens = usage.input_tokens
+        """What the request that was just estimated really measured, if the vendor said so."""
+        if usage.input_tokens and not usage.unreported:
+            self._tokens = usage.input_tokens
 
 
 def _standing(request: LLMRequest) -> int:
     total = tokens_of_text(request.system or "")
+    if request.output_schema is not None:
+        total += tokens_of_text(json.dumps(request.output_schema, default=str))
     for tool in request.tools:
         total += MESSAGE + tokens_of_text(tool.name) + tokens_of_text(tool.description)
         total += tokens_of_text(json.dumps(tool.schema, default=str))

@@ -86,5 +86,7 @@ class Ledger:
 
         number = int(self._clock() // window.seconds)
         identity = None if window.per is None else self._identity.scoped(window.per)
+        # Whose it is stands in the name too: a tenant's window is not that of a person nobody named.
+        name = f"{self._name}/{window.per or 'all'}/{float(window.seconds)!r}/{number}"
         # Kept for a whole further window: a call may settle after the end of its own.
-        return StateKey(identity, "spent", f"{self._name}/{window.seconds:g}/{number}"), 2 * window.seconds
+        return StateKey(identity, "spent", name), 2 * window.seconds

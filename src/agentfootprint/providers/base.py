@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
-from ..errors import StreamTruncated
+from ..errors import ConfigurationError, StreamTruncated
 from ..messages import LLMChunk, LLMRequest, LLMResponse, Text, ToolCall, ToolCallDelta
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "CountsTokens",
     "LLMProvider",
     "capabilities_of",
+    "check_provider",
     "close_provider",
     "close_stream",
     "complete_from_stream",
@@ -51,6 +52,22 @@ class ClosableProvider(LLMProvider, Protocol):
     async def __aexit__(self, *raised: object) -> None: ...
 
 
+def check_provider(provider: Any) -> None:
+    """Refuses what is none, as early as it is given to something.
+
+    Raises:
+        ConfigurationError: it has no `complete` and `stream`, or it is a class.
+    """
+    if isinstance(provider, type):
+        name = provider.__name__
+        raise ConfigurationError(f"a provider is an object, {name} is a class: make one with {name}(...)")
+    if not callable(getattr(provider, "complete", None)) or not callable(getattr(provider, "stream", None)):
+        raise ConfigurationError(
+            f"a provider must have complete() and stream(), {type(provider).__name__} has not: "
+            "MockProvider(reply='...') is one that needs no key"
+        )
+
+
 async def close_provider(provider: LLMProvider) -> None:
     """Closes what a provider holds, if it is one that can be closed."""
     close = getattr(provider, "aclose", None)
@@ -67,8 +84,8 @@ class CountsTokens(Protocol):
 
 def capabilities_of(provider: LLMProvider) -> frozenset[Capability]:
     """What a provider says it can do in its attribute `capabilities`; nothing said is nothing promised."""
-    found: frozenset[Capability] = getattr(provider, "capabilities", frozenset())
-    return found
+    found: Iterable[Capability] = getattr(provider, "capabilities", ())
+    return frozenset(found)
 
 
 def leaves(provider: LLMProvider) -> tuple[LLMProvider, ...]:
@@ -77,9 +94,14 @@ def leaves(provider: LLMProvider) -> tuple[LLMProvider, ...]:
     within: Any = getattr(provider, "providers", None)
     if within is None and (inner := getattr(provider, "inner", None)) is not None:
         within = (inner,)
-    if not within:
+    # A provider of somebody else's may mean something of its own by these names.
+    if not isinstance(within, (tuple, list)) or not within or not all(map(_named, within)):
         return (provider,)
     return tuple(leaf for each in within for leaf in leaves(each))
+
+
+def _named(each: Any) -> bool:
+    return hasattr(each, "name") and hasattr(each, "model")
 
 
 async def close_stream(stream: AsyncIterator[Any]) -> None:

@@ -26,7 +26,7 @@ _RAW = {"X-Stainless-Raw-Response": "stream"}
 class SDKTransport:
     """Posts through an SDK's client, one for each event loop; a given client is used as it is.
 
-    `make` builds a client, whose key is set before each request.
+    `make` builds a client; each request brings its own key.
     """
 
     def __init__(
@@ -62,10 +62,14 @@ class SDKTransport:
     async def _sent(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[tuple[Any, str], None]:
         check_call(self.base_url)
         secret = Secret() if self._key is None else await secret_of(self._key)
-        client = self._client(secret)
-        if self._given is not None and isinstance(own := getattr(client, "api_key", None), str):
-            secret = Secret(own)
         headers = _RAW | keeping(self.base_url)
+        if self._given is not None:
+            client = self._given
+            if isinstance(own := getattr(client, "api_key", None), str):
+                secret = Secret(own)
+        else:
+            client = self._clients.get()
+            headers |= _signed(client, secret)
         raw = await alone(_post(client, path, body, headers), self._failed_with(secret))
         response = getattr(raw, "http_response", raw)
         try:
@@ -81,13 +85,6 @@ class SDKTransport:
         """Closes the client of the running loop; those of others are closed as their loops end, and one that
         was given stays open."""
         await self._clients.aclose()
-
-    def _client(self, secret: str) -> Any:
-        if self._given is not None:
-            return self._given
-        client = self._clients.get()
-        client.api_key = secret
-        return client
 
     def _failed_with(self, secret: str) -> Callable[[Exception], ProviderError]:
         return lambda error: self._failed(error, secret)
@@ -105,6 +102,13 @@ class SDKTransport:
         return Unavailable(
             f"{self.provider}: the SDK failed ({type(error).__name__})", provider=self.provider
         )
+
+
+def _signed(client: Any, secret: str) -> dict[str, str]:
+    """The headers by which the SDK shows a key. They go along with the one request: the SDK waits before it
+    reads the client's own key, and another request may have set another one by then."""
+    client.api_key = secret
+    return {name: Secret(each) for name, each in client.auth_headers.items() if isinstance(each, str)}
 
 
 async def _post(client: Any, path: str, body: Mapping[str, Any], headers: dict[str, str]) -> Any:

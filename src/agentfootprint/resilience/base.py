@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from ..errors import StreamTruncated
 from ..loops import Closing
 from ..messages import LLMChunk, LLMRequest, LLMResponse
-from ..providers.base import Capability, LLMProvider, capabilities_of, close_provider, close_stream
+from ..providers.base import (
+    Capability,
+    LLMProvider,
+    capabilities_of,
+    check_provider,
+    close_provider,
+    close_stream,
+)
 
 __all__ = ["Opened", "Wrapper", "open_stream"]
 
@@ -17,6 +24,7 @@ class Wrapper(Closing):
     """A provider that passes everything on; decorators override `complete` and `stream`."""
 
     def __init__(self, inner: LLMProvider) -> None:
+        check_provider(inner)
         self.inner = inner
 
     @property
@@ -29,7 +37,8 @@ class Wrapper(Closing):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return capabilities_of(self.inner)
+        """Those of the wrapped provider but counting tokens: that is no method of decorators."""
+        return capabilities_of(self.inner) - {"token_counting"}
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         return await self.inner.complete(request)

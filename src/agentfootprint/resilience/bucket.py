@@ -43,7 +43,9 @@ class BucketRules:
         bucket = self._at(bucket, now)
         wait = 0.0
         if self.requests is not None:
-            wait = max(wait, (1 - bucket.requests) * self.per / self.requests)
+            # A whole bucket may be less than one request.
+            wanted = min(1.0, self.requests)
+            wait = max(wait, (wanted - bucket.requests) * self.per / self.requests)
         if self.tokens is not None:
             # More than a whole bucket never fits: it goes when the bucket is full, and leaves it in debt.
             wanted = min(tokens, self.tokens)
@@ -58,11 +60,13 @@ class BucketRules:
         return self._at(Bucket(bucket.requests + requests, bucket.tokens + tokens, bucket.at), now), None
 
     def _at(self, bucket: Bucket, now: float) -> Bucket:
-        # A clock that goes back refills nothing.
-        passed = max(0.0, now - bucket.at) / self.per
+        # A clock that goes back refills nothing. One that goes back further than the clocks of instances
+        # differ counts from there: waiting for it to catch up would refuse everything until then.
+        at = bucket.at if bucket.at - now <= self.per else now
+        passed = max(0.0, now - at) / self.per
         requests, tokens = self.requests or 0.0, self.tokens or 0.0
         return Bucket(
             min(requests, bucket.requests + passed * requests),
             min(tokens, bucket.tokens + passed * tokens),
-            max(now, bucket.at),
+            max(now, at),
         )

@@ -7,6 +7,9 @@ from typing import Any
 
 __all__ = ["Admitted", "Circuit", "CircuitRules", "Outcome", "Probe", "Refused"]
 
+SLACK = 2
+"""How many times its length an interval may seem to last: instances have clocks of their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
@@ -102,9 +105,11 @@ class CircuitRules:
         """Whether a call may go; `token` names it should it be a probe."""
         if circuit.until is None:
             return circuit, Admitted(circuit.generation, None, circuit.failures > 0)
-        if now < circuit.until:
+        # What ends later than it can was written before a clock went back: it is not waited for.
+        if now < circuit.until <= now + SLACK * self.cooldown:
             return circuit, Refused(circuit.until - now)
-        alive = tuple(probe for probe in circuit.probes if probe.until > now)
+        latest = now + SLACK * self.probe_timeout
+        alive = tuple(probe for probe in circuit.probes if now < probe.until <= latest)
         if len(alive) >= self.half_open_probes:
             return circuit, Refused(min(probe.until for probe in alive) - now)
         probing = replace(circuit, probes=(*alive, Probe(token, now + self.probe_timeout)))

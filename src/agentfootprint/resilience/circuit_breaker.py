@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AllProvidersFailed, CircuitOpen, ConfigurationError, ProviderError
 from ..events import CircuitClosed, CircuitOpened, CircuitProbed
 from ..messages import LLMChunk, LLMRequest, LLMResponse
-from ..providers.base import ClosableProvider, LLMProvider, close_stream
+from ..numeric import is_number
+from ..providers.base import ClosableProvider, LLMProvider, check_provider, close_stream
 from .base import Wrapper
 from .circuit import CLOSED, Admitted, Circuit, CircuitRules, Outcome, Refused
 from .report import Hook, report
@@ -72,17 +73,18 @@ def with_circuit_breaker(
         CircuitOpen: it was not asked; `retry_after` says for how long.
         StoreUnavailable: the store is down and `fail_open` is off.
     """
+    check_provider(provider)
     for what, count in (
         ("failure_threshold", failure_threshold),
         ("half_open_probes", half_open_probes),
         ("minimum_calls", minimum_calls),
     ):
-        if count < 1:
+        if type(count) is not int or count < 1:
             raise ConfigurationError(f"{what} must be a whole number of at least 1, not {count!r}")
     for what, seconds in (("cooldown", cooldown), ("window", window), ("probe_timeout", probe_timeout)):
-        if seconds is not None and not 0 < seconds < math.inf:
+        if seconds is not None and not (is_number(seconds) and 0 < seconds < math.inf):
             raise ConfigurationError(f"{what} must be a number of seconds above 0, not {seconds!r}")
-    if failure_rate is not None and not 0 < failure_rate <= 1:
+    if failure_rate is not None and not (is_number(failure_rate) and 0 < failure_rate <= 1):
         raise ConfigurationError(f"failure_rate must be above 0 and at most 1, not {failure_rate!r}")
     rules = CircuitRules(
         failure_threshold,
@@ -127,7 +129,8 @@ class CircuitBreaker(Wrapper):
         self._shared = shared
         self._counts = counts
         self._hook = hook
-        self._successes = 0  # Of a rate, not written yet: they go along with the next failure.
+        # Successes of a rate that are not written yet, and since when: they go along with the next failure.
+        self._successes, self._since = 0, 0.0
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         call = await self._admit()
@@ -160,16 +163,19 @@ class CircuitBreaker(Wrapper):
             raise
         finally:
             if call is not None:
-                if answers:
-                    await self._finish(self._succeeded(call))
-                else:
-                    await self._finish(self._released(call))
-            await close_stream(stream)
+                recording = self._succeeded(call) if answers else self._released(call)
+                try:
+                    await self._finish(recording)
+                finally:
+                    await close_stream(stream)
+            else:
+                await close_stream(stream)
 
     async def _admit(self) -> Admitted:
-        decided: Admitted | Refused = await self._decide(
-            partial(self.rules.admit, token=secrets.token_hex(8))
-        )
+        decided: Admitted | Refused
+        decide = partial(self.rules.admit, token=secrets.token_hex(8))
+        # A record of this process alone need not be waited for.
+        decided = self._shared.decide_now(decide) if self._shared.local else await self._shared.decide(decide)
         if isinstance(decided, Refused):
             raise CircuitOpen(
                 f"{self.name}: not asked, its circuit breaker {self.circuit!r} is open for another "
@@ -183,29 +189,35 @@ class CircuitBreaker(Wrapper):
         return decided
 
     async def _succeeded(self, call: Admitted) -> None:
+        self._begin_window()
         self._successes += 1
         if call.token is None and not call.dirty:
             return  # A closed circuit's success writes nothing.
-        self._tell(await self._decide(partial(self.rules.succeeded, call=call)))
+        self._tell(await self._shared.note(partial(self.rules.succeeded, call=call)))
+
+    def _begin_window(self) -> None:
+        """Forgets the successes of a window that is over: they would outweigh the failures of this one."""
+        if self.rules.failure_rate is None:
+            return
+        now = self._shared.now()
+        if not 0 <= now - self._since < self.rules.window:
+            self._successes, self._since = 0, now
 
     async def _ended(self, call: Admitted, error: BaseException) -> None:
-        if self._counts(error):
+        # Whoever is asked what counts knows errors of calls, not of tasks.
+        if isinstance(error, Exception) and self._counts(error):
+            self._begin_window()
             successes, self._successes = self._successes, 0
             await self._finish(self._failed(call, successes))
         else:
             await self._finish(self._released(call))
 
     async def _failed(self, call: Admitted, successes: int) -> None:
-        self._tell(await self._decide(partial(self.rules.failed, call=call, successes=successes)))
+        self._tell(await self._shared.note(partial(self.rules.failed, call=call, successes=successes)))
 
     async def _released(self, call: Admitted) -> None:
         if call.token is not None:
-            await self._decide(partial(self.rules.released, call=call))
-
-    async def _decide(self, decide: Callable[[Circuit, float], tuple[Circuit, Any]]) -> Any:
-        if self._shared.local:
-            return self._shared.decide_now(decide)
-        return await self._shared.decide(decide)
+            await self._shared.note(partial(self.rules.released, call=call))
 
     async def _finish(self, recording: Coroutine[Any, Any, None]) -> None:
         """Says how a call ended, for a bounded time also when the caller is being cancelled."""
@@ -221,7 +233,9 @@ class CircuitBreaker(Wrapper):
             await asyncio.wait([task], timeout=RECORDING_SECONDS)
             raise
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: Outcome | None) -> None:
+        if outcome is None:
+            return
         if outcome.opened:
             cooldown = self.rules.cooldown
             report(CircuitOpened, self.circuit, outcome.failures, cooldown, outcome.probe, hook=self._hook)

@@ -23,6 +23,7 @@ from ..providers.base import (
     ClosableProvider,
     LLMProvider,
     capabilities_of,
+    check_provider,
     close_provider,
     close_stream,
     leaves,
@@ -83,6 +84,12 @@ class Fallback(Closing):
     ) -> None:
         if not providers:
             raise ConfigurationError("a chain of fallbacks needs at least one provider")
+        for provider in providers:
+            if isinstance(provider, (list, tuple)):
+                raise ConfigurationError(
+                    "a chain of fallbacks takes providers one by one: fallback_provider(*providers)"
+                )
+            check_provider(provider)
         self.providers = providers
         self._when = when
         self._hook = hook
@@ -99,7 +106,8 @@ class Fallback(Closing):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """What all of the chain can do: which one will answer is not known beforehand."""
-        return frozenset.intersection(*(capabilities_of(each) for each in self.providers))
+        both = frozenset.intersection(*(capabilities_of(each) for each in self.providers))
+        return both - {"token_counting"}  # No method of a chain: each of it counts in its own way.
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         async def ask(provider: LLMProvider) -> LLMResponse:

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import ConfigurationError, ProviderError, RateLimitExceeded
 from ..events import RateLimitWaited
 from ..flow.current import calling
+from ..identity import MemoryIdentity
 from ..messages import LLMChunk, LLMRequest, LLMResponse, Usage, estimated_tokens
-from ..providers.base import ClosableProvider, LLMProvider, close_stream
+from ..numeric import is_number
+from ..providers.base import ClosableProvider, LLMProvider, check_provider, close_stream
 from ..providers.failures import declined
 from .base import Wrapper
 from .bucket import Bucket, BucketRules
 from .report import Hook, report
-from .shared import Shared
+from .shared import Outage, Shared
 
 if TYPE_CHECKING:
     from ..state.base import StateStore
@@ -67,21 +69,31 @@ def with_rate_limit(
         RateLimitExceeded: its turn would come later than `max_wait`; `retry_after` says when.
         StoreUnavailable: the store is down and `fail_open` is off.
     """
+    check_provider(provider)
     if requests is None and tokens is None:
         raise ConfigurationError("with_rate_limit needs requests=, tokens= or both")
     for what, value in (("requests", requests), ("tokens", tokens), ("per", per)):
-        if value is not None and not 0 < value < math.inf:
+        if value is not None and not (is_number(value) and 0 < value < math.inf):
             raise ConfigurationError(f"{what} must be a number above 0, not {value!r}")
-    if not 0 <= max_wait < math.inf:
+    if not (is_number(max_wait) and 0 <= max_wait < math.inf):
         raise ConfigurationError(f"max_wait must be a number of seconds, at least 0, not {max_wait!r}")
     rules = BucketRules(requests, tokens, per)
     limiter = name or f"{provider.name}:{provider.model}"
 
-    def bucket(of: str) -> Shared[Bucket]:
+    if key not in ("provider", "tenant") and not callable(key):
+        raise ConfigurationError(
+            f"key={key!r} is unknown: use 'provider', 'tenant' or a function from the request to a string"
+        )
+
+    outage = Outage()
+
+    def bucket(of: str, whose: MemoryIdentity | None) -> Shared[Bucket]:
         return Shared(
             state,
             "rate-limit",
             f"{limiter} {of}" if of else limiter,
+            identity=whose,
+            outage=outage,
             empty=rules.full,
             dump=Bucket.to_json,
             load=Bucket.from_json,
@@ -102,7 +114,7 @@ class RateLimited(Wrapper):
         inner: LLMProvider,
         limiter: str,
         rules: BucketRules,
-        bucket: Callable[[str], Shared[Bucket]],
+        bucket: Callable[[str, MemoryIdentity | None], Shared[Bucket]],
         key: Key,
         max_wait: float,
         hook: Hook | None,
@@ -130,13 +142,16 @@ class RateLimited(Wrapper):
     async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
         bucket, taken = await self._take(request)
         stream = self.inner.stream(request)
+        begun = False
         try:
             async for chunk in stream:
+                begun = True
                 if chunk.response is not None:
                     await self._settle(bucket, taken, chunk.response.usage)
                 yield chunk
         except ProviderError as error:
-            await self._failed(bucket, taken, error)
+            if not begun:  # Tokens of half an answer were used, whatever ended it.
+                await self._failed(bucket, taken, error)
             raise
         finally:
             await close_stream(stream)
@@ -159,39 +174,41 @@ class RateLimited(Wrapper):
             try:
                 await self.sleep(wait)
             except BaseException:
-                await bucket.decide(partial(self.rules.give_back, requests=1.0, tokens=tokens))
+                await bucket.note(partial(self.rules.give_back, requests=1.0, tokens=tokens))
                 raise
         return bucket, tokens
 
     async def _failed(self, bucket: Shared[Bucket], taken: float, error: ProviderError) -> None:
         """The request was made and counts; tokens that were surely not used do not."""
         if taken and declined(error):
-            await bucket.decide(partial(self.rules.give_back, requests=0.0, tokens=taken))
+            await bucket.note(partial(self.rules.give_back, requests=0.0, tokens=taken))
 
     async def _settle(self, bucket: Shared[Bucket], taken: float, usage: Usage | None) -> None:
         if self.rules.tokens is None or usage is None:
             return
         over = taken - usage.total_tokens
         if over:
-            await bucket.decide(partial(self.rules.give_back, requests=0.0, tokens=over))
+            await bucket.note(partial(self.rules.give_back, requests=0.0, tokens=over))
 
     def _bucket(self, request: LLMRequest) -> Shared[Bucket]:
-        of = self._name(request)
+        tenant = _tenant() if self._key == "tenant" else None
+        of = self._name(request, tenant)
         bucket = self._buckets.get(of)
         if bucket is None:
-            bucket = self._buckets[of] = self._make(of)
+            # Under the tenant's own identity its name may be as long as names may be.
+            made = self._make(of, None) if tenant is None else self._make("", MemoryIdentity(tenant))
+            bucket = self._buckets.setdefault(of, made)
             if len(self._buckets) > KEYS:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(of)
         return bucket
 
-    def _name(self, request: LLMRequest) -> str:
+    def _name(self, request: LLMRequest, tenant: str | None) -> str:
         if self._key == "provider":
             return ""
         if self._key == "tenant":
             # Marked, so that no tenant's name is that of nobody.
-            tenant = _tenant()
             return "no tenant" if tenant is None else f"tenant {tenant}"
         return self._key(request)
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from ..errors import ProviderError
 from ..events import ModelGaveUp, ModelRetried
 from ..messages import LLMChunk, LLMRequest, LLMResponse
-from ..providers.attempts import again
+from ..providers.attempts import again, over
 from ..providers.base import ClosableProvider, LLMProvider, close_stream
 from ..retry import GiveUp, RetryPolicy
 from .base import Opened, Wrapper, open_stream
@@ -72,11 +72,16 @@ class Retrying(Wrapper):
         self._hook = hook
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
-        return await self._attempts(request, self.inner.complete)
+        answer, at_once = await self._attempts(request, self.inner.complete)
+        if at_once:
+            await self.budget.succeeded()
+        return answer
 
     async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
-        opened = await self._attempts(request, self._open)
+        opened, at_once = await self._attempts(request, self._open)
         try:
+            if at_once:
+                await self.budget.succeeded()
             yield opened.first
             async for chunk in opened.rest:
                 yield chunk
@@ -86,7 +91,10 @@ class Retrying(Wrapper):
     async def _open(self, request: LLMRequest) -> Opened:
         return await open_stream(self.inner, request)
 
-    async def _attempts(self, request: LLMRequest, ask: Callable[[LLMRequest], Awaitable[T]]) -> T:
+    async def _attempts(
+        self, request: LLMRequest, ask: Callable[[LLMRequest], Awaitable[T]]
+    ) -> tuple[T, bool]:
+        """What was answered, and whether at once."""
         asked = 0
         failed: Exception | None = None
 
@@ -109,11 +117,11 @@ class Retrying(Wrapper):
             clock=self.clock,
             chance=self.chance,
         )
-        if asked == 1:
-            await self.budget.succeeded()
-        return answer
+        return answer, asked == 1
 
     async def _before_retry(self, error: BaseException, attempt: int, delay: float) -> GiveUp | None:
+        assert isinstance(error, Exception)  # No other is retried.
+        await over(error)
         if not await self.budget.take():
             return GiveUp("retry_budget")
         provider, model = _who(self.inner, error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
+from ..numeric import is_number
 from .report import Hook
 from .shared import Shared, plain
 
@@ -39,7 +40,8 @@ class RetryBudget:
         name: str = "default",
         hook: Hook | None = None,
     ) -> None:
-        if not 0 <= ratio <= 1 or capacity < 1:
+        numbers = is_number(ratio) and is_number(capacity)
+        if not (numbers and 0 <= ratio <= 1 and capacity >= 1):
             raise ConfigurationError(
                 "a RetryBudget needs a ratio between 0 and 1 and a capacity of at least 1"
             )
@@ -53,7 +55,7 @@ class RetryBudget:
     async def succeeded(self) -> None:
         """A request succeeded at its first attempt. A bucket known to be full is left alone."""
         if not self._full:
-            self._full = await self._shared.decide(self._paid_in)
+            self._full = bool(await self._shared.note(self._paid_in))
 
     async def take(self) -> bool:
         """Whether there is a token for a retry; it is taken."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from ..errors import ConfigurationError, TimedOut
 from ..messages import LLMChunk, LLMRequest, LLMResponse
+from ..numeric import is_number
 from ..providers.base import ClosableProvider, LLMProvider, close_stream
 from .base import Wrapper
 
@@ -32,7 +33,7 @@ def with_timeout(
         TimedOut: `error.details["limit"]` names the limit that was reached. The connection is closed.
     """
     for name, value in (("first_token", first_token), ("idle", idle), ("total", total)):
-        if value is not None and not 0 < value < math.inf:
+        if value is not None and not (is_number(value) and 0 < value < math.inf):
             raise ConfigurationError(f"{name} must be a number of seconds above 0 or None, not {value!r}")
     return Timed(provider, first_token, idle, total)
 
@@ -128,13 +129,17 @@ class _Watch:
             self._set(until)
 
     def pause(self) -> None:
-        """The task does not wait now."""
-        self._task = None
+        """The task does not wait now. A cancellation that the provider made another error of is over."""
+        task, self._task = self._task, None
+        if self._fired and task is not None:
+            self._fired = False
+            task.uncancel()
 
     def ended(self) -> bool:
         """Whether the wait was cancelled by this watch, and by nobody else."""
         if not self._fired:
             return False
+        self._fired = False
         task = asyncio.current_task()
         return task is None or task.uncancel() <= self._cancelling
 

@@ -145,7 +145,15 @@ class PostgresState(Closing):
             raise ConfigurationError(f"schema must be a plain name of letters, digits and _, not {schema!r}")
         self._psycopg = psycopg
         self._pool_kind = psycopg_pool.AsyncConnectionPool
-        self._pool_errors = (psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed, psycopg_pool.TooManyRequests)
+        # A server that only reads is one that another has taken over from, or is about to.
+        self._not_now: tuple[type[Exception], ...] = (
+            psycopg.OperationalError,
+            psycopg.errors.ReadOnlySqlTransaction,
+            psycopg_pool.PoolTimeout,
+            psycopg_pool.PoolClosed,
+            psycopg_pool.TooManyRequests,
+            OSError,
+        )
         try:
             info = psycopg.conninfo.conninfo_to_dict(dsn)
         except psycopg.Error:
@@ -253,7 +261,7 @@ class PostgresState(Closing):
                     return await cursor.fetchall() if cursor.description else ()
             except self._psycopg.errors.NumericValueOutOfRange:
                 raise
-            except (self._psycopg.OperationalError, *self._pool_errors, OSError) as error:
+            except self._not_now as error:
                 failed = self._unreachable(error)
                 if last or not asked or self._closed:
                     break
@@ -290,7 +298,7 @@ class PostgresState(Closing):
             await self._make_tables(options)
             await pool.open()
             return pool
-        except (self._psycopg.OperationalError, *self._pool_errors, OSError) as error:
+        except self._not_now as error:
             failed = self._unreachable(error)
         await pool.close()
         raise failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["RedisState"]
 
 CONNECT_SECONDS = 5.0
+
+_NOT_NOW = frozenset(
+    ("ReadOnlyError", "OutOfMemoryError", "ClusterDownError", "MasterDownError", "TryAgainError")
+)
+_UNWELL = re.compile(r"\b(READONLY|OOM|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|BUSY|UNBLOCKED)\b")
+"""What a server answers that is becoming a replica, is full, cannot save or waits for others. The library
+knows some of these words and takes them off; within a script an older server quotes them."""
 
 GRACE = 60.0
 """Seconds a record outlives its deadline in Redis: the deadline is in the value, so clocks may differ."""
@@ -54,7 +62,10 @@ end
 local before = fresh and '0' or redis.call('HGET', KEYS[1], 'total')
 if fresh then redis.call('DEL', KEYS[1]) end
 local done = redis.pcall('HINCRBY', KEYS[1], 'total', ARGV[2])
-if type(done) == 'table' and done.err then return {'overflow', before} end
+if type(done) == 'table' and done.err then
+  if done.err:find('overflow', 1, true) then return {'overflow', before} end
+  return done
+end
 local after = redis.call('HGET', KEYS[1], 'total')
 if ARGV[3] ~= '' and above(after, ARGV[3]) then
   if fresh then redis.call('DEL', KEYS[1]) else redis.call('HSET', KEYS[1], 'total', before) end
@@ -264,6 +275,8 @@ class RedisState(Closing):
         try:
             return await getattr(self._client(), command)(*arguments, **options)
         except self._redis.exceptions.ResponseError as error:
+            if type(error).__name__ in _NOT_NOW or _UNWELL.search(str(error)):
+                raise StoreUnavailable(f"Redis at {self._where} takes no {command} now: {error}") from None
             raise StoreCorrupt(f"Redis at {self._where} refused {command}: {error}") from None
         except (self._redis.exceptions.RedisError, OSError) as error:
             # The library's own text is left out: it can quote the address with its password.
