@@ -15,7 +15,7 @@ from ..events import RateLimitWaited
 from ..flow.current import calling
 from ..messages import LLMChunk, LLMRequest, LLMResponse, Message, Text, Usage
 from ..providers.base import ClosableProvider, LLMProvider, close_stream
-from ..providers.failures import declined
+from ..vendors.failures import declined
 from .base import Wrapper
 from .bucket import Bucket, BucketRules
 from .report import Hook, report
