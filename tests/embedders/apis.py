@@ -31,7 +31,7 @@ class Api:
     texts: Callable[[Mapping[str, Any]], list[str]]
     path: str
     most: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def serves(self) -> Script:
@@ -63,6 +63,11 @@ def titan_answer(vectors: Sequence[Any]) -> Any:
     return {"embedding": vectors[0] if vectors else [], "inputTextTokenCount": 7}
 
 
+def bedrock(model: str, url: str, **more: Any) -> BedrockEmbedder:
+    given = {"dimensions": 256, "api_key": KEY, "endpoint_url": url, "region": "eu-west-1", **more}
+    return BedrockEmbedder(model, **given)
+
+
 OPENAI = Api(
     "openai",
     lambda url, **more: OpenAIEmbedder(
@@ -85,7 +90,7 @@ COHERE = Api(
 
 TITAN = Api(
     "bedrock-titan",
-    lambda url, **more: BedrockEmbedder(**{"dimensions": 256, "api_key": KEY, "endpoint_url": url, **more}),
+    lambda url, **more: bedrock("amazon.titan-embed-text-v2:0", url, **more),
     titan_answer,
     lambda body: [body["inputText"]],
     "/model/amazon.titan-embed-text-v2%3A0/invoke",
@@ -94,9 +99,7 @@ TITAN = Api(
 
 BEDROCK_COHERE = Api(
     "bedrock-cohere",
-    lambda url, **more: BedrockEmbedder(
-        "us.cohere.embed-v4:0", **{"dimensions": 256, "api_key": KEY, "endpoint_url": url, **more}
-    ),
+    lambda url, **more: bedrock("us.cohere.embed-v4:0", url, **more),
     lambda vectors: {"embeddings": {"float": list(vectors)}, "response_type": "embeddings_by_type"},
     lambda body: list(body["texts"]),
     "/model/us.cohere.embed-v4%3A0/invoke",

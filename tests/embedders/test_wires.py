@@ -43,7 +43,7 @@ QUICK = RetryPolicy(max_attempts=3, initial_delay=0.001)
 
 
 def cosine(one: Any, other: Any) -> float:
-    product = sum(a * b for a, b in zip(one, other, strict=True))
+    product: float = sum(a * b for a, b in zip(one, other, strict=True))
     return product / math.hypot(*one) / math.hypot(*other)
 
 
@@ -55,9 +55,7 @@ async def test_openai_is_asked_in_base64_and_for_a_size_only_if_it_is_not_the_mo
         async with OPENAI.make(server.url) as embedder:
             await embedder.embed(["one", "Ä"], purpose="query")
         async with OPENAI.make(server.url, dimensions=None) as embedder:
-            with pytest.raises(
-                ConfigurationError, match="256 dimensions, and this embedder is made for 1536"
-            ):
+            with pytest.raises(ConfigurationError, match=r"256 dimensions.*made for 1536"):
                 await embedder.embed(["one"])
     shortened, whole = server.seen
     assert shortened.path == "/v1/embeddings"
@@ -242,21 +240,20 @@ async def test_without_a_policy_there_is_one_attempt(api: Api) -> None:
 
 
 async def test_a_request_that_fails_for_good_breaks_the_others_off() -> None:
-    silent: list[Exchange] = []
+    silent: asyncio.Future[Exchange] = asyncio.get_running_loop().create_future()
 
     async def script(exchange: Exchange) -> None:
         if exchange.body["inputText"] == "bad":
-            while not silent:
-                await asyncio.sleep(0)
+            await silent
             await says({"message": "no"}, 400)(exchange)
             return
-        silent.append(exchange)
+        silent.set_result(exchange)
         await exchange.gone()
 
     async with ScriptedServer([script]) as server, TITAN.make(server.url) as embedder:
         with pytest.raises(InvalidRequest):
             await embedder.embed(["good", "bad"])
-        await silent[0].closed(within=5)
+        await (await silent).closed(within=5)
 
 
 @every_api
@@ -268,7 +265,7 @@ async def test_a_call_that_is_cancelled_closes_its_connection(api: Api) -> None:
         await stays_silent(exchange)
 
     async with ScriptedServer([silent]) as server, api.make(server.url) as embedder:
-        task = asyncio.create_task(embedder.embed(["one"]))  # type: ignore[arg-type]
+        task = asyncio.create_task(embedder.embed(["one"]))
         await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, MissingExtra
 from .guard import is_local
-from .http_client import ApiKey, Framing, HTTPClient
+from .http_client import ApiKey, Framing, HTTPClient, Secret
 
 if TYPE_CHECKING:
     from .aws import BotoTransport, Signature
@@ -70,4 +70,4 @@ def _place(
 
 def _headers(secret: str) -> Mapping[str, str]:
     headers = {"content-type": "application/json"}
-    return {**headers, "authorization": f"Bearer {secret}"} if secret else headers
+    return {**headers, "authorization": Secret(f"Bearer {secret}")} if secret else headers
