@@ -188,7 +188,7 @@ async def test_no_request_has_more_texts_than_the_vendor_takes(api: Api) -> None
 def test_no_request_has_more_tokens_than_the_vendor_takes() -> None:
     limits = Limits(texts=10, tokens=100, tokens_each=60)
     batches = list(limits.batches(["a" * 80, "a" * 80, "a" * 80, "中" * 10, "a" * 500, "b"]))
-    assert [len(batch) for batch in batches] == [2, 2, 2]
+    assert [len(batch) for batch in batches] == [1, 1, 2, 2]
 
 
 async def test_so_many_requests_are_made_at_once_and_no_more() -> None:

@@ -120,7 +120,7 @@ class RemoteEmbedder(Closing):
         try:
             reply = await self._transport.post(self._wire.path, self._wire.body(texts, purpose))
         except BaseException as error:
-            if isinstance(error, ContextWindowExceeded):
+            if isinstance(error, ContextWindowExceeded) and self._too_long == "refuse":
                 longest = max(map(len, texts))
                 error.add_note(
                     f"the longest text of the request has {longest} characters; too_long='split' embeds long "

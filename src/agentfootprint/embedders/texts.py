@@ -31,18 +31,19 @@ class Limits:
 
     def fits(self, text: str) -> bool:
         """Whether a text is within the limits, by the estimate of its tokens."""
-        return self.short(text) and tokens_at_most(text) <= self.tokens_each
+        return self.short(text) and estimated_tokens(text) <= self.tokens_each
 
     def short(self, text: str) -> bool:
         """Whether a text is within the limit of characters, which is exact."""
         return self.characters_each is None or len(text) <= self.characters_each
 
     def batches(self, texts: Sequence[str]) -> Iterator[Sequence[str]]:
-        """The texts in requests that the vendor takes, in order."""
+        """The texts in requests that the vendor takes, in order. No token is shorter than a byte, so that no
+        request has too many, whatever is in it."""
         batch: list[str] = []
         held = 0
         for text in texts:
-            tokens = 0 if self.tokens is None else min(tokens_at_most(text), self.tokens_each)
+            tokens = min(len(text.encode("utf-8", "surrogatepass")), self.tokens_each)
             if batch and (
                 len(batch) == self.texts or (self.tokens is not None and held + tokens > self.tokens)
             ):
@@ -54,7 +55,7 @@ class Limits:
             yield batch
 
 
-def tokens_at_most(text: str) -> int:
+def estimated_tokens(text: str) -> int:
     """More tokens than a text is likely to have: no tokenizer is asked. Two ASCII characters are one, though
     words are about four; beyond ASCII each byte of UTF-8 is one, as where a vocabulary has nothing longer."""
     plain = len(text.encode("ascii", "ignore"))
