@@ -17,7 +17,7 @@ from ..identity import MemoryIdentity
 from ..messages import LLMChunk, LLMRequest, LLMResponse, Usage, estimated_tokens
 from ..numeric import is_number
 from ..providers.base import ClosableProvider, LLMProvider, check_provider, close_stream
-from ..providers.failures import declined
+from ..vendors.failures import declined
 from .base import Wrapper
 from .bucket import Bucket, BucketRules
 from .report import Hook, report
