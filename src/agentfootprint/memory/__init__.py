@@ -11,9 +11,15 @@ from .stores.in_memory import InMemoryStore
 from .strategies import Strategy, Window
 
 if TYPE_CHECKING:
+    from .stores.dynamodb import DynamoDBStore as DynamoDBStore
+    from .stores.redis import RedisStore as RedisStore
     from .stores.sqlite import SQLiteStore as SQLiteStore
 
+# Name to module; a driver is loaded by those who use it.
+_LAZY = {"DynamoDBStore": "dynamodb", "RedisStore": "redis", "SQLiteStore": "sqlite"}
+
 __all__ = [
+    "DynamoDBStore",
     "Filter",
     "InMemoryStore",
     "Match",
@@ -23,6 +29,7 @@ __all__ = [
     "Not",
     "Page",
     "Recalled",
+    "RedisStore",
     "SQLiteStore",
     "SearchableStore",
     "Strategy",
@@ -31,7 +38,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "SQLiteStore":  # sqlite3 is loaded by those who use it
-        value = globals()[name] = import_module(".stores.sqlite", __name__).SQLiteStore
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".stores.{module}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -199,7 +199,9 @@ class RedisState(Closing):
         return found
 
     async def delete(self, key: StateKey) -> None:
-        await self._server.ask("delete", *(self._key(key, part) for part in ("record", "counter", "log", "last")))
+        await self._server.ask(
+            "delete", *(self._key(key, part) for part in ("record", "counter", "log", "last"))
+        )
 
     async def forget(self, identity: MemoryIdentity, *, descendants: bool = False) -> int:
         prefix = namespace(identity) if not descendants else namespace_prefix(identity)

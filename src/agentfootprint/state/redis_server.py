@@ -73,7 +73,9 @@ class RedisServer:
         except _Unknown:
             return await self.ask("eval", source, *given, again=again)
 
-    async def scripts(self, source: str, each: Sequence[tuple[Sequence[str], Sequence[Argument]]]) -> list[Any]:
+    async def scripts(
+        self, source: str, each: Sequence[tuple[Sequence[str], Sequence[Argument]]]
+    ) -> list[Any]:
         """What a script returns for each of these keys and arguments, in one round trip."""
         try:
             async with self._client().pipeline(transaction=False) as line:
