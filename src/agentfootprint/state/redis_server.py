@@ -112,9 +112,9 @@ class RedisServer:
                 f"Redis at {self.where} does not let this user do {command}: give it the keys under the "
                 "store's prefix, and the commands that its documentation names"
             )
-        if isinstance(error, known.ResponseError) and not text.startswith(_AWAY):
-            if not isinstance(error, (known.ReadOnlyError, known.OutOfMemoryError, known.ClusterDownError)):
-                return StoreCorrupt(f"Redis at {self.where} refused {command}: {text}")
+        away = (known.ReadOnlyError, known.OutOfMemoryError, known.ClusterDownError)
+        if isinstance(error, known.ResponseError) and not (isinstance(error, away) or text.startswith(_AWAY)):
+            return StoreCorrupt(f"Redis at {self.where} refused {command}: {text}")
         # The library's own text is left out: it can quote the address with its password.
         return StoreUnavailable(
             f"Redis at {self.where} cannot be reached or did not answer ({type(error).__name__})"

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...embedders.base import Embedding
 from ...errors import InputInvalid, StoreConflict, StoreCorrupt
@@ -54,8 +54,8 @@ class RedisStore(Closing):
 
     Raises:
         MissingExtra: the redis package is not installed.
-        StoreUnavailable (when used): Redis cannot be reached. What reads or puts is asked once more, since its
-            outcome can be told; a `delete` or `forget` whose answer was lost may have happened.
+        StoreUnavailable (when used): Redis cannot be reached. What reads or puts is asked once more, since
+            its outcome can be told; a `delete` or `forget` whose answer was lost may have happened.
         StoreError (when used): Redis does not let the user do what was asked.
     """
 

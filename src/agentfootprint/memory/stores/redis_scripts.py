@@ -16,7 +16,7 @@ from __future__ import annotations
 
 __all__ = ["DELETE", "FORGET", "LIST", "NAME", "PUT", "STRIKE"]
 
-# KEYS: entries, order, deadlines, head. ARGV[1]: now. ARGV[2]: milliseconds that keys outlive their deadlines.
+# KEYS: entries, order, deadlines, head. ARGV[1]: now. ARGV[2]: ms that keys outlive their deadlines.
 _COMMON = """
 local entries, order, deadlines, head = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local now = tonumber(ARGV[1])
