@@ -30,6 +30,9 @@ __all__ = [
 MAX_KEY_BYTES = 1024
 """Of a sort key, which is DynamoDB's limit."""
 
+PLACE_BYTES = 100
+"""Room for the name of a place, which is longer than a short id."""
+
 VERSION, PLACE, ID, CREATED, EXPIRES = "versionToken", "placeName", "entryId", "createdText", "expiresText"
 
 
@@ -41,14 +44,14 @@ def partition(space: str) -> tuple[str, str]:
 
 def _key(identity: MemoryIdentity, kind: str, name: str) -> Item:
     pk, rest = partition(namespace(identity))
-    sk = f"{rest}#{kind}#{name}"
-    size = len(sk.encode())
+    start = f"{rest}#{kind}#"
+    size = len(start) + max(len(name.encode()), PLACE_BYTES)
     if size > MAX_KEY_BYTES:
         raise IdentityInvalid(
             f"principal, conversation and id take {size} bytes of a key that may have {MAX_KEY_BYTES} in "
             "DynamoDB, three for each byte that is no letter or digit: pass shorter ones"
         )
-    return {"pk": {"S": pk}, "sk": {"S": sk}}
+    return {"pk": {"S": pk}, "sk": {"S": start + name}}
 
 
 def entry_key(identity: MemoryIdentity, entry_id: str) -> Item:
