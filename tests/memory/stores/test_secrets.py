@@ -24,10 +24,6 @@ def _redis_away() -> Any:
     return RedisStore(f"redis://user:{SECRET}@127.0.0.1:{free_port()}/0")
 
 
-def _redis_without_tls() -> Any:
-    return RedisStore(redis_url().replace("redis://", f"rediss://user:{SECRET}@"))
-
-
 def _redis_refusing() -> Any:
     return RedisStore(redis_url().replace("redis://", f"redis://nobody:{SECRET}@"))
 
@@ -36,7 +32,7 @@ def _dynamodb_away() -> Any:
     return DynamoDBStore("table", endpoint_url=f"http://127.0.0.1:{free_port()}", region="eu-west-1")
 
 
-@pytest.mark.parametrize("make", [_redis_away, _redis_without_tls, _redis_refusing, _dynamodb_away])
+@pytest.mark.parametrize("make", [_redis_away, _redis_refusing, _dynamodb_away])
 async def test_a_password_is_nowhere_to_be_seen(
     make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -43,7 +43,8 @@ class RedisStore(Closing):
 
     A user with fewer rights needs the keys `~PREFIX:memory:*` and the commands `evalsha`, `eval`, `hello`,
     `hget`, `hmget`, `hset`, `hdel`, `hincrby`, `zadd`, `zrem`, `zcard`, `zcount`, `zrange`, `zrevrange`,
-    `zrangebyscore`, `zrangebylex`, `exists`, `del`, `unlink`, `pexpire`, `pexpireat`, `persist` and `time`.
+    `zrangebyscore`, `zrangebylex`, `exists`, `del`, `unlink`, `pexpire`, `pexpireat`, `persist`, `pttl` and
+    `time`.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, also with user and password.

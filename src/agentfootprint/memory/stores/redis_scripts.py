@@ -36,10 +36,11 @@ local function remove(id, old)
 end
 -- Redis lets the keys go once the last entry has expired, if every entry expires.
 local function keep()
-  local size = redis.call('ZCARD', order)
+  local size, mortal = redis.call('ZCARD', order), redis.call('ZCARD', deadlines)
   if size == 0 then redis.call('DEL', entries, deadlines, head) return end
+  if mortal < size and redis.call('PTTL', head) == -1 then return end
   local at = false
-  if redis.call('ZCARD', deadlines) == size then
+  if mortal == size then
     local time = redis.call('TIME')
     local left = (tonumber(redis.call('ZRANGE', deadlines, -1, -1, 'WITHSCORES')[2]) - now) * 1000
     at = time[1] * 1000 + math.floor(time[2] / 1000) + math.ceil(left) + tonumber(ARGV[2])
@@ -84,10 +85,10 @@ if not done then
     redis.call('HSET', head, 'until', ARGV[5])
   end
 end
-local answer = {'done'}
+local answer, mortal = {'done'}, redis.call('EXISTS', deadlines) == 1
 for at = 7, #ARGV, 5 do
   local id, version, created, expires = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local old = find(id)
+  local old = #ARGV == 11 and last or #ARGV > 11 and find(id)
   if not done then
     if old and not alive(old.expires) then
       remove(id, old)
@@ -98,11 +99,12 @@ for at = 7, #ARGV, 5 do
     if not number then number = string.format('%016.0f', redis.call('HINCRBY', head, 'number', 1)) end
     local line = version .. ' ' .. created .. ' ' .. number .. ' ' .. expires .. ' '
     redis.call('HSET', entries, id, line .. ARGV[at + 4])
-    redis.call('ZADD', order, created, number .. id)
-    if expires == '-' then
-      redis.call('ZREM', deadlines, id)
-    else
+    if not old or created ~= old.created then redis.call('ZADD', order, created, number .. id) end
+    if expires ~= '-' then
       redis.call('ZADD', deadlines, expires, id)
+      mortal = true
+    elseif mortal then
+      redis.call('ZREM', deadlines, id)
     end
   elseif old then
     created = old.created
@@ -110,9 +112,11 @@ for at = 7, #ARGV, 5 do
   answer[#answer + 1] = created
 end
 -- Each write takes a few expired entries along, so that none pile up and no write waits for many.
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', deadlines, '-inf', ARGV[1], 'LIMIT', 0, 20)) do
-  local old = find(id)
-  if old then remove(id, old) end
+if mortal then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', deadlines, '-inf', ARGV[1], 'LIMIT', 0, 20)) do
+    local old = find(id)
+    if old then remove(id, old) end
+  end
 end
 keep()
 return answer
