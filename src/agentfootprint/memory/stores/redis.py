@@ -147,18 +147,21 @@ class RedisStore(Closing):
     ) -> Sequence[MemoryEntry]:
         """The entries as stored; none when the expected version is not there."""
         now = self._clock()
-        stored = [replace(entry, version=secrets.token_hex(8)) for entry in entries]
-        given = _arguments(stored)
+        versions = [secrets.token_hex(8) for _ in entries]
+        given = _arguments(entries, versions)
         condition = b"" if expected is None else f"={expected}".encode("utf-8", "surrogatepass")
         generation, until, keys = "", _named_until(entries, now), self._keys(identity)
         for _ in range(TRIES):
+            # A new generation for each try: one that was forgotten must not come back.
             head = (repr(now), _GRACE_MS, condition, generation, until, secrets.token_hex(8))
             outcome, *rest = await self._server.script(PUT, keys, (*head, *given), again=True)
             if outcome == b"lost":
                 return []
             if outcome == b"done":
-                pairs = zip(stored, rest, strict=True)
-                return [replace(entry, created=float(created or now)) for entry, created in pairs]
+                return [
+                    replace(entry, created=float(created), version=version)
+                    for entry, created, version in zip(entries, rest, versions, strict=True)
+                ]
             generation = rest[0].decode()
             name = [repr(now), _GRACE_MS, f"{namespace(identity)} {generation}", until]
             await self._server.script(NAME, self._names(identity), name, again=True)
@@ -201,17 +204,18 @@ class RedisStore(Closing):
             ) from None
 
 
-def _arguments(entries: Sequence[MemoryEntry]) -> list[Argument]:
+def _arguments(entries: Sequence[MemoryEntry], versions: Sequence[str]) -> list[Argument]:
     found: list[Argument] = []
-    for entry in entries:
+    for entry, version in zip(entries, versions, strict=True):
         created = "" if entry.created is None else repr(float(entry.created))
-        found += (entry.id, entry.version or "", created, _deadline(entry.expires), _body(entry))
+        found += (entry.id, version, created, _deadline(entry.expires), _body(entry))
     return found
 
 
 def _body(entry: MemoryEntry) -> bytes:
     """Where each of the parts ends, and the parts."""
-    parts = [to_json(entry.value).encode(), to_json(dict(entry.metadata)).encode(), b"", b""]
+    metadata = to_json(dict(entry.metadata)).encode() if entry.metadata else b"{}"
+    parts = [to_json(entry.value).encode(), metadata, b"", b""]
     if entry.embedding is not None:
         parts[2:] = [entry.embedding.fingerprint.encode(), entry.embedding.data]
     ends = [sum(map(len, parts[: at + 1])) for at in range(len(parts))]

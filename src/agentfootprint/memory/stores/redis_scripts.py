@@ -108,6 +108,8 @@ for at = 7, #ARGV, 5 do
     end
   elseif old then
     created = old.created
+  elseif created == '' then
+    created = ARGV[1]
   end
   answer[#answer + 1] = created
 end
