@@ -37,9 +37,10 @@ def wait_until(ready: Callable[[], bool], what: str, seconds: float = 30) -> Non
         time.sleep(0.02)
 
 
-def start_redis(port: int) -> subprocess.Popen[bytes]:
-    """A Redis of one's own, which keeps nothing."""
-    command = [program("redis-server"), "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+def start_redis(port: int, *options: str) -> subprocess.Popen[bytes]:
+    """A Redis of one's own, which keeps nothing. Options may say that its port is for something else."""
+    where = options or ("--port", str(port))
+    command = [program("redis-server"), "--bind", "127.0.0.1", *where, "--save", ""]
     quiet = subprocess.DEVNULL
     server = subprocess.Popen([*command, "--appendonly", "no"], stdout=quiet, stderr=quiet)
     atexit.register(server.kill)

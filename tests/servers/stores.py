@@ -1,4 +1,4 @@
-"""State stores on real servers, by name: for tests whose processes share one."""
+"""State and memory stores on real servers, by name: for tests whose processes share one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from agentfootprint.memory import DynamoDBStore, RedisStore, SQLiteStore
 from agentfootprint.state import DynamoDBState, PostgresState, RedisState, SQLiteState
 
 from .databases import dynamodb_url, postgres_dsn, redis_url
 
-__all__ = ["SHARED", "Place", "place", "state_at"]
+__all__ = ["SHARED", "Place", "memory_at", "place", "state_at"]
 
 SHARED = ("redis", "postgres", "dynamodb", "sqlite")
 """What several processes can share."""
@@ -32,6 +33,16 @@ def state_at(kind: str, address: str, name: str, **options: Any) -> Any:
             os.environ.setdefault(key, "test")
         return DynamoDBState(name, endpoint_url=address, region="eu-west-1", **options)
     return SQLiteState(address, **options)
+
+
+def memory_at(kind: str, address: str, name: str, **options: Any) -> Any:
+    if kind == "redis":
+        return RedisStore(address, prefix=name, **options)
+    if kind == "dynamodb":
+        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            os.environ.setdefault(key, "test")
+        return DynamoDBStore(name, endpoint_url=address, region="eu-west-1", **options)
+    return SQLiteStore(address, **options)
 
 
 @contextlib.asynccontextmanager

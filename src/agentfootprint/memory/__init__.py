@@ -11,12 +11,18 @@ from .stores.in_memory import InMemoryStore
 from .strategies import Budget, Chosen, Decay, Hybrid, Strategy, TopK, Window
 
 if TYPE_CHECKING:
+    from .stores.dynamodb import DynamoDBStore as DynamoDBStore
+    from .stores.redis import RedisStore as RedisStore
     from .stores.sqlite import SQLiteStore as SQLiteStore
+
+# Name to module; a driver is loaded by those who use it.
+_LAZY = {"DynamoDBStore": "dynamodb", "RedisStore": "redis", "SQLiteStore": "sqlite"}
 
 __all__ = [
     "Budget",
     "Chosen",
     "Decay",
+    "DynamoDBStore",
     "Filter",
     "Hybrid",
     "InMemoryStore",
@@ -27,6 +33,7 @@ __all__ = [
     "Not",
     "Page",
     "Recalled",
+    "RedisStore",
     "SQLiteStore",
     "SearchableStore",
     "Strategy",
@@ -36,7 +43,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "SQLiteStore":  # sqlite3 is loaded by those who use it
-        value = globals()[name] = import_module(".stores.sqlite", __name__).SQLiteStore
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".stores.{module}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
