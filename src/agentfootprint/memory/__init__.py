@@ -11,6 +11,7 @@ from .stores.in_memory import InMemoryStore
 from .strategies import Strategy, Window
 
 if TYPE_CHECKING:
+    from .stores.postgres import PostgresStore as PostgresStore
     from .stores.sqlite import SQLiteStore as SQLiteStore
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "MemoryStore",
     "Not",
     "Page",
+    "PostgresStore",
     "Recalled",
     "SQLiteStore",
     "SearchableStore",
@@ -30,8 +32,12 @@ __all__ = [
 ]
 
 
+# Loaded by those who use them: database drivers and sqlite3.
+_LAZY = {"PostgresStore": ".stores.postgres", "SQLiteStore": ".stores.sqlite"}
+
+
 def __getattr__(name: str) -> Any:
-    if name == "SQLiteStore":  # sqlite3 is loaded by those who use it
-        value = globals()[name] = import_module(".stores.sqlite", __name__).SQLiteStore
+    if name in _LAZY:
+        value = globals()[name] = getattr(import_module(_LAZY[name], __name__), name)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

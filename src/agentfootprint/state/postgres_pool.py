@@ -85,7 +85,10 @@ class PostgresPool:
         self._passing = tuple(getattr(psycopg.errors, name) for name in passing)
         self._what = what
         self._dsn = dsn
-        self._options = {"options": f"-c search_path={schema}", "connect_timeout": int(CONNECT_SECONDS)}
+        self._options: dict[str, Any] = {
+            "options": f"-c search_path={schema}",
+            "connect_timeout": int(CONNECT_SECONDS),
+        }
         self._most = max_connections
         self._prepare = prepare
         self._configure = configure

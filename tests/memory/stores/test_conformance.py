@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agentfootprint.memory import InMemoryStore, SearchableStore, SQLiteStore
+from agentfootprint.memory import InMemoryStore, SearchableStore
 from agentfootprint.testing import ManualClock, memory_search, memory_store
+from tests.servers.stores import memory_at, place
 
-Store = InMemoryStore | SQLiteStore
-Make = Callable[[Callable[[], float]], Store]
+Make = Callable[[Callable[[], float]], Any]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+@pytest.fixture(params=["memory", "sqlite", "postgres", "pgvector"])
+async def make(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Make]:
     if request.param == "memory":
-        return lambda clock: InMemoryStore(clock=clock)
-    return lambda clock: SQLiteStore(tmp_path / "memory.db", clock=clock)
+        yield lambda clock: InMemoryStore(clock=clock)
+    else:
+        async with place(request.param, tmp_path) as (kind, address, name):
+            yield lambda clock: memory_at(kind, address, name, clock=clock)
 
 
 @pytest.mark.parametrize("check", memory_store.CHECKS)
