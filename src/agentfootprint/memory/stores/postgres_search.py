@@ -64,7 +64,10 @@ _OF_NEAR: LiteralString = (
 )
 _ORDERED: LiteralString = " AND fingerprint = {fingerprint} ORDER BY {order} LIMIT %(k)s)"
 _NEAREST: LiteralString = f"{_NEAR}{_FITTING}{_ORDERED}{_OF_NEAR}"
-_ITERATE: LiteralString = "SELECT set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', %(ef)s, true)"
+_ITERATE: LiteralString = (
+    "SELECT set_config('hnsw.iterative_scan', 'strict_order', true),"
+    " set_config('hnsw.ef_search', %(ef)s, true)"
+)
 _VALID: LiteralString = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
 
 
