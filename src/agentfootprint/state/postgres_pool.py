@@ -103,7 +103,7 @@ class PostgresPool:
         """The outcome of `work` with a connection, which is in autocommit mode.
 
         Args:
-            again: it may be done a second time when the connection broke and nobody knows whether it was
+            again: it may be done up to three times when the connection broke and nobody knows whether it was
                 done. What the server undid, to end a deadlock, is done again in any case.
 
         Raises:
@@ -122,12 +122,9 @@ class PostgresPool:
                 raise
             except self._broken as error:
                 failed = self._unreachable(error)
-                if not attempts_left or not asked or self._closed:
+                undone = isinstance(error, self._undone)
+                if not (attempts_left and asked and (again or undone)) or self._closed:
                     break
-                if not isinstance(error, self._undone):
-                    if not again:
-                        break
-                    again = False
             except self._psycopg.Error as error:
                 failed = StoreError(f"PostgreSQL at {self.where} refused a statement: {type(error).__name__}")
                 break

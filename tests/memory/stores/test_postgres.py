@@ -166,7 +166,7 @@ async def test_a_connection_that_is_cut_costs_a_retry(proxied: tuple[PostgresSto
         proxy.swallow_answers(times=1)
         assert await store.get(ACME, "one") == stored
         proxy.swallow_answers(times=1)
-        assert (await store.list(ACME)).entries == (stored,)
+        assert stored in (await store.list(ACME)).entries
         proxy.swallow_answers(times=1)
         await store.put_many(ACME, [MemoryEntry("many", number, embedding=towards(1)), MemoryEntry("one", 0)])
         proxy.swallow_answers(times=1)
@@ -220,7 +220,7 @@ async def test_a_server_that_says_nothing_does_not_hold_a_cancelled_call(
     store, proxy = proxied
     stored = await store.put(ACME, MemoryEntry("one", 1))
     proxy.stall()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):  # psycopg itself waits for its cancellation to be answered.
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await store.get(ACME, "one")

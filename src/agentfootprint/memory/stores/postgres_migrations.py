@@ -124,7 +124,8 @@ async def check(connection: AsyncConnection[Any], where: str) -> None:
             member = False
     if not member:
         raise StoreError(
-            f"the role connected to PostgreSQL at {where} may not use the memory tables: grant {ROLE} to it"
+            f"the role connected to PostgreSQL at {where} may not use the memory tables: run `agentfootprint "
+            f"migrate` as one that may create tables, if nobody has, and grant {ROLE} to this one"
         )
     _refuse_newer(found, where)
     if found != VERSION:

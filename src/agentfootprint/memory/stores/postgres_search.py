@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["PostgresSearch"]
 
 EXACT_ROWS = 5000
-"""A namespace with fewer vectors is searched exactly, index or not: that takes milliseconds, and an index
-that holds others' vectors too would pass over them."""
+"""A namespace with fewer vectors, or with less than a tenth of those in the index, is searched exactly: that
+takes milliseconds, and an index that holds mostly others' vectors passes over some of the nearest."""
 
-CANDIDATES = 200
+CANDIDATES = 100
 """`hnsw.ef_search`: the more an index looks at, the fewer it misses. pgvector's own default is 40."""
 
 # Beyond these numbers of dimensions pgvector 0.8 does not compare, or index, in full or half precision.
@@ -38,10 +38,11 @@ _EXTENSION: LiteralString = (
     " WHERE extname = 'vector' AND has_schema_privilege(current_user, n.oid, 'USAGE')"
 )
 _SPACE: LiteralString = (
-    "SELECT fingerprint, CASE WHEN EXISTS"
-    " (SELECT FROM pg_index WHERE indexrelid = to_regclass(%(index)s) AND indisvalid)"
-    " THEN (SELECT count(*) FROM (SELECT FROM agentfootprint_memory AS m WHERE m.namespace = s.namespace"
-    " AND m.fingerprint = s.fingerprint LIMIT %(exact)s) AS counted) >= %(exact)s ELSE false END"
+    "SELECT fingerprint, coalesce((SELECT (SELECT count(*) FROM (SELECT FROM agentfootprint_memory AS m"
+    " WHERE m.namespace = s.namespace AND m.fingerprint = s.fingerprint LIMIT wanted) AS counted) >= wanted"
+    " FROM (SELECT greatest(%(exact)s, reltuples / 10)::bigint AS wanted FROM pg_index"
+    " JOIN pg_class ON pg_class.oid = indexrelid"
+    " WHERE indexrelid = to_regclass(%(index)s) AND indisvalid) AS made), false)"
     " FROM agentfootprint_memory_space AS s WHERE namespace = %(space)s"
 )
 _FITTING: LiteralString = (
@@ -65,7 +66,7 @@ _OF_NEAR: LiteralString = (
 _ORDERED: LiteralString = " AND fingerprint = {fingerprint} ORDER BY {order} LIMIT %(k)s)"
 _NEAREST: LiteralString = f"{_NEAR}{_FITTING}{_ORDERED}{_OF_NEAR}"
 _ITERATE: LiteralString = (
-    "SELECT set_config('hnsw.iterative_scan', 'strict_order', true),"
+    "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),"
     " set_config('hnsw.ef_search', %(ef)s, true)"
 )
 _VALID: LiteralString = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
@@ -120,10 +121,10 @@ class PostgresSearch:
         if self._extension is None or query.dimensions > _MOST:
             return await self._compared_here(ask, given, query, k, min_score)
         found: list[Any] = []
-        if self._indexes and known[0][1]:
+        if self._indexes and known[0][1] and not where:  # A filter leaves an index with what it passes over.
             given["ef"] = str(min(max(CANDIDATES, 2 * k), 1000))
             found = await ask(_ITERATE, self._statement(query, indexed=True))
-        if len(found) < k:  # An index gives up after so many rows that the filter leaves out.
+        if len(found) < k:  # An index gives up after so many rows of others.
             found = await ask(self._statement(query, indexed=False))
         return [row for row in found if min_score is None or row[-1] >= min_score]
 
@@ -193,6 +194,8 @@ class PostgresSearch:
                 " WHERE fingerprint = {}"
             ).format(index, self._kind(int(dimensions)), self._named(operators), sql.Literal(fingerprint))
         )
+        # Or the server would not think of the index before it has looked at the table by itself.
+        await connection.execute("ANALYZE agentfootprint_memory")
         return True
 
 
