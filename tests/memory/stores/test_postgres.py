@@ -196,7 +196,10 @@ async def test_a_deletion_whose_answer_is_lost_says_so(proxied: tuple[PostgresSt
 
 async def test_backends_that_are_ended_under_load_lose_no_call(where: Place) -> None:
     _, address, schema = where
-    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+    ended = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = %s AND query <> ''"  # not those that just start
+    )
     # The name of this test's connections: no other test's are ended.
     named = f"{address}{'&' if '?' in address else '?'}application_name={schema[:60]}"
     async with memory_at("postgres", named, schema) as store:
