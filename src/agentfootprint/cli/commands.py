@@ -301,6 +301,35 @@ def memory_forget(
 
         return forget(MemoryOptions(target, _identity(tenant, principal, conversation)), sure=sure)
 
+
+@app.command()
+def migrate(
+    dsn: Annotated[
+        str | None,
+        typer.Argument(
+            envvar="AGENTFOOTPRINT_DSN",
+            help="postgresql://user:password@host/database; better in the environment, where `ps` does not "
+            "show it.",
+            show_default=False,
+        ),
+    ] = None,
+    schema: Annotated[str, typer.Option(help="The schema of the tables.")] = "public",
+    vector_index: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME@DIMENSIONS",
+            help="Also make the index of this embedder's vectors; once for each.",
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Make the tables of PostgresStore, or bring them to this release. Any number may run it at once."""
+
+    def work() -> int:
+        from .migrate import migrate as run_migrations
+
+        return run_migrations(dsn, schema, vector_index or ())
+
     _end(work, debug)
 
 

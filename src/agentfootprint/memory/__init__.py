@@ -12,11 +12,17 @@ from .strategies import Budget, Chosen, Decay, Hybrid, Strategy, TopK, Window
 
 if TYPE_CHECKING:
     from .stores.dynamodb import DynamoDBStore as DynamoDBStore
+    from .stores.postgres import PostgresStore as PostgresStore
     from .stores.redis import RedisStore as RedisStore
     from .stores.sqlite import SQLiteStore as SQLiteStore
 
 # Name to module; a driver is loaded by those who use it.
-_LAZY = {"DynamoDBStore": "dynamodb", "RedisStore": "redis", "SQLiteStore": "sqlite"}
+_LAZY = {
+    "DynamoDBStore": "dynamodb",
+    "PostgresStore": "postgres",
+    "RedisStore": "redis",
+    "SQLiteStore": "sqlite",
+}
 
 __all__ = [
     "Budget",
@@ -32,6 +38,7 @@ __all__ = [
     "MemoryStore",
     "Not",
     "Page",
+    "PostgresStore",
     "Recalled",
     "RedisStore",
     "SQLiteStore",

@@ -15,7 +15,7 @@ from tests.servers.stores import memory_at, place
 
 Make = Callable[[Callable[[], float]], Any]
 
-SEARCHING = ("memory", "sqlite")
+SEARCHING = ("memory", "sqlite", "postgres", "pgvector")
 """Those that find entries by what they mean; the others only keep what they are found by."""
 
 
