@@ -40,7 +40,7 @@ class _Namespace:
 
 
 class PineconeIndex(JSONServer):
-    """An index of vectors with `dimension` numbers. A write is seen only after `lag` reads of its namespace."""
+    """An index of vectors with `dimension` numbers. A write is seen after `lag` reads of its namespace."""
 
     def __init__(self, dimension: int = 8, *, lag: int = 0, metric: str = "cosine") -> None:
         super().__init__()
@@ -74,10 +74,8 @@ class PineconeIndex(JSONServer):
     def _stats(self) -> Any:
         counts = {name: {"vectorCount": len(each.vectors)} for name, each in self.namespaces.items()}
         total = sum(each["vectorCount"] for each in counts.values())
-        return {
-            **{"namespaces": counts, "dimension": self.dimension, "indexFullness": 0, "vectorType": "dense"},
-            **{"totalVectorCount": total, "metric": self.metric},
-        }
+        sizes = {"dimension": self.dimension, "totalVectorCount": total, "indexFullness": 0}
+        return {"namespaces": counts, "metric": self.metric, "vectorType": "dense", **sizes}
 
     def _seen(self, name: str) -> Vectors:
         space = self.namespaces.get(name, _Namespace())
@@ -117,8 +115,12 @@ class PineconeIndex(JSONServer):
     def _query(self, seen: Vectors, body: Any, name: str) -> Any:
         _check(len(body["vector"]) == self.dimension, "Query vector dimension does not match")
         # Among equals the order is no one's.
-        fitting = [each for _, each in sorted(seen.items()) if _fits(each.get("metadata", {}), body["filter"])]
-        scored = sorted(((_cosine(body["vector"], each["values"]), each) for each in fitting), key=lambda x: -x[0])
+        fitting = [
+            each for _, each in sorted(seen.items()) if _fits(each.get("metadata", {}), body["filter"])
+        ]
+        scored = sorted(
+            ((_cosine(body["vector"], each["values"]), each) for each in fitting), key=lambda x: -x[0]
+        )
         matches = [{**each, "score": score} for score, each in scored[: body["topK"]]]
         return {"matches": matches, "namespace": name, "usage": {"readUnits": 5}}
 

@@ -23,12 +23,14 @@ from .strategies import Strategy, Window
 
 if TYPE_CHECKING:
     from .stores.agentcore import AgentCoreStore as AgentCoreStore
+    from .stores.agentcore_records import ExtractingAgentCoreStore as ExtractingAgentCoreStore
     from .stores.pinecone import PineconeStore as PineconeStore
     from .stores.sqlite import SQLiteStore as SQLiteStore
 
 __all__ = [
     "AgentCoreStore",
     "ComparingStore",
+    "ExtractingAgentCoreStore",
     "Filter",
     "InMemoryStore",
     "Match",
@@ -50,6 +52,7 @@ __all__ = [
 # What they need is loaded by those who use them.
 _LAZY = {
     "AgentCoreStore": ".stores.agentcore",
+    "ExtractingAgentCoreStore": ".stores.agentcore_records",
     "PineconeStore": ".stores.pinecone",
     "SQLiteStore": ".stores.sqlite",
 }

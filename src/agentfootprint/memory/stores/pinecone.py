@@ -66,7 +66,7 @@ class _Home:
 
 
 class PineconeStore(Closing):
-    """A `SearchableStore` of profile `eventual` in a Pinecone index (`pip install 'agentfootprint[pinecone]'`).
+    """A `SearchableStore` of profile `eventual` in Pinecone (`pip install 'agentfootprint[pinecone]'`).
 
     The index is one of dense vectors with the metric `cosine`, made by you, with as many dimensions as the
     embedder. Each tenant is a namespace of it. An entry is two vectors: itself, and its place in `list`;
@@ -290,7 +290,7 @@ class PineconeStore(Closing):
             embedding = Embedding.of(values, fingerprint) if fingerprint else None
         except (KeyError, TypeError, ValueError) as error:
             raise StoreCorrupt(
-                f"{where} is not what was written ({type(error).__name__}): something else changed it; delete it"
+                f"{where} is not what was written ({type(error).__name__}): delete it"
             ) from None
         return MemoryEntry(
             entry_id,
@@ -313,19 +313,20 @@ def _home(identity: MemoryIdentity) -> _Home:
     longest = MAX_ID - len(_PLACE) - _TAIL
     if len(rest) > longest:
         raise IdentityInvalid(
-            f"principal and conversation_id are {len(rest)} characters long when encoded, an id of Pinecone has "
-            f"at most {longest} for them: pass shorter stable ids"
+            f"principal and conversation_id are {len(rest)} characters long when encoded, an id of Pinecone "
+            f"has at most {longest} for them: pass shorter stable ids"
         )
     return _Home(f"{tenant}/", rest, f"{rest.partition('/')[0]}/")
 
 
 def _texts(home: _Home, entry: MemoryEntry) -> dict[str, Any]:
     """The metadata that Pinecone keeps of an entry, as far as the entry says it."""
+    text = to_json(dict(entry.metadata))
     fields = {
         _field(key): _scalar(value)
         for key, value in entry.metadata.items()
-        if isinstance(key, str) and (value is None or isinstance(value, (str, int, float)))
-    } if (text := to_json(dict(entry.metadata))) else {}
+        if value is None or isinstance(value, (str, int, float))
+    }
     made = home.metadata(
         "entry",
         id=entry.id,

@@ -37,7 +37,7 @@ MAX_DELETED, MAX_UPSERTED, MAX_FOUND, PAGE = 1000, 1000, 10_000, 100
 
 
 class Index:
-    """One index, with connections of its own in each event loop. All of it may be asked twice without harm."""
+    """One index, with connections of its own in each event loop. What it is asked may be asked twice."""
 
     def __init__(self, index: Any, api_key: str | None, timeout: float) -> None:
         try:
@@ -56,8 +56,8 @@ class Index:
             except exceptions.PineconeError:
                 raise ConfigurationError(
                     "PineconeStore: index= must be the host of an index, such as "
-                    "'https://name-abc123.svc.region.pinecone.io', and the key must be given as api_key= or in "
-                    "PINECONE_API_KEY"
+                    "'https://name-abc123.svc.region.pinecone.io', and the key must be given as api_key= or "
+                    "in PINECONE_API_KEY"
                 ) from None
         else:
             host = index.host
@@ -83,8 +83,8 @@ class Index:
     async def check_dimension(self, dimensions: int) -> None:
         if dimensions != await self.dimension():
             raise EmbedderMismatch(
-                f"{self.where} holds vectors of {self._dimension} numbers, not of {dimensions}: use an embedder "
-                "with as many dimensions, or another index"
+                f"{self.where} holds vectors of {self._dimension} numbers, not of {dimensions}: use an "
+                "embedder with as many dimensions, or another index"
             )
 
     async def fetch(self, space: str, ids: Sequence[str]) -> dict[str, Record]:
@@ -108,9 +108,7 @@ class Index:
         batch: list[Record] = []
         size = 0
         for record in records:
-            length = 24 * len(record["values"]) + 2 * MAX_METADATA
-            if record["metadata"]:
-                length = 24 * len(record["values"]) + _size(record["metadata"])
+            length = 24 * len(record["values"]) + _size(record["metadata"])
             if batch and (size + length > MAX_REQUEST or len(batch) == MAX_UPSERTED):
                 await self._ask(self._client().upsert(vectors=batch, namespace=space))
                 batch, size = [], 0
@@ -202,8 +200,8 @@ def check_size(entry_id: str, metadata: Mapping[str, Any]) -> None:
     size = _size(metadata)
     if size > MAX_METADATA:
         raise UnsupportedValue(
-            f"the entry {entry_id!r} takes {size} bytes, Pinecone keeps at most {MAX_METADATA} with a vector: "
-            "store less, or the text elsewhere and here where it is"
+            f"the entry {entry_id!r} takes {size} bytes, Pinecone keeps at most {MAX_METADATA} with a "
+            "vector: store less, or the text elsewhere and here where it is"
         )
 
 
