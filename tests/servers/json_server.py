@@ -21,15 +21,15 @@ class Refused(Exception):
 class JSONServer:
     """HTTP/1.1 on 127.0.0.1; a subclass says what is answered.
 
-    `requests` are what came, as (method, path); the first `broken` of those that come are cut off
-    after they were answered.
+    `requests` are what came, as (method, path). The next request to a path that ends as one of `cut` is done,
+    but its answer is lost: the connection breaks. The next ones are answered with `refusals`.
     """
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
         self.headers: dict[str, str] = {}
         self.refusals: list[Refused] = []
-        self.broken = 0
+        self.cut: list[str] = []
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self.url = ""
@@ -60,8 +60,9 @@ class JSONServer:
                 self.headers = {name.lower(): value.strip() for name, value in pairs}
                 data = await reader.readexactly(int(self.headers.get("content-length", 0)))
                 status, headers, answer = self._answered(method, target, data)
-                if self.broken:
-                    self.broken -= 1
+                lost = [each for each in self.cut if urlsplit(target).path.endswith(each)]
+                if lost:
+                    self.cut.remove(lost[0])
                     writer.transport.abort()
                     return
                 lines = [f"HTTP/1.1 {status} OK", "content-type: application/json"]

@@ -60,6 +60,11 @@ class ExtractingAgentCoreStore(AgentCoreStore):
             raise InputInvalid(f"k must be at least 1, not {k}")
         if not 0 < len(query) <= MAX_QUERY:
             raise InputInvalid(f"a query has 1 to {MAX_QUERY} characters, not {len(query)}")
+        if identity.conversation_id is not None and "{sessionId}" not in self._records:
+            raise InputInvalid(
+                f"the records in {self._records!r} are of a principal, not of a conversation: search with "
+                "the identity without its conversation_id"
+            )
         where = self._records_of(session_of(identity))
         found = await self._events.retrieve(where, query, min(k, MAX_FOUND))
         return [

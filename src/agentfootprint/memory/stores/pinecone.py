@@ -170,6 +170,7 @@ class PineconeStore(Closing):
         check_part("a memory entry's id", entry_id)
         home = _home(identity)
         key = home.entry(entry_id)
+        await self._index.dimension()
         record = (await self._index.fetch(home.space, [key])).get(key)
         entry = None if record is None else self._entry(record)
         return entry if entry is not None and alive(entry.expires, self._clock()) else None
@@ -180,6 +181,7 @@ class PineconeStore(Closing):
         if cursor is not None and not _CURSOR.fullmatch(cursor):
             raise InputInvalid("a cursor must be one that `list` of this store returned as `page.cursor`")
         home, now = _home(identity), self._clock()
+        await self._index.dimension()
         entries: list[MemoryEntry] = []
         tails: list[str] = []
         waiting: list[str] = []

@@ -70,7 +70,7 @@ class Index:
         self._closed = False
 
     async def dimension(self) -> int:
-        """How many numbers a vector has."""
+        """How many numbers a vector has. Every call asks first, for it tells of an absent index."""
         if self._dimension is None:
             told = await self._ask(self._client().describe_index_stats())
             if told is None or told.dimension is None:
