@@ -65,13 +65,13 @@ class AgentCore(JSONServer):
                 return {"eventId": event}
             case "POST", [_, _, "retrieve"]:
                 words = set(body["searchCriteria"]["searchQuery"].lower().split())
-                found = [
+                scored: list[dict[str, Any]] = [
                     {**each, "score": len(words & set(each["content"]["text"].lower().split())) / len(words)}
                     for each in self.memory.records.values()
                     if each["namespaces"] == [body["namespace"]]
                 ]
-                found.sort(key=lambda each: float(each["score"]), reverse=True)
-                return {"memoryRecordSummaries": found[: body["searchCriteria"]["topK"]]}
+                scored.sort(key=lambda each: float(each["score"]), reverse=True)
+                return {"memoryRecordSummaries": scored[: body["searchCriteria"]["topK"]]}
             case "POST", [_, _, "memoryRecords"]:
                 records = self.memory.records.values()
                 found = [each for each in records if each["namespaces"] == [body["namespace"]]]

@@ -235,7 +235,10 @@ async def values_of_some_size_come_back_as_written(store: MemoryStore) -> None:
         assert written is not None
         assert read.version == written.version, "get must return the version that put returned"
     almost = "é" * ((LEAST_VALUE - 100) // 4)
-    await store.put(_ME, MemoryEntry("large", almost, {"value": almost}))
+    try:
+        await store.put(_ME, MemoryEntry("large", almost, {"value": almost}))
+    except UnsupportedValue:
+        raise AssertionError(f"an entry of {LEAST_VALUE} bytes is refused") from None
     large = await store.get(_ME, "large")
     assert large is not None
     assert (large.value, large.metadata) == (almost, {"value": almost})
