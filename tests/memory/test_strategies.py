@@ -156,6 +156,7 @@ class Unsearchable:
     """A store that cannot search."""
 
     durable = False
+    profile = "full"
 
     def __init__(self) -> None:
         inner = InMemoryStore()

@@ -5,20 +5,37 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base import Filter, Match, MemoryEntry, MemoryStore, Not, Page, SearchableStore
+from .base import (
+    ComparingStore,
+    Filter,
+    Match,
+    MemoryEntry,
+    MemoryStore,
+    Not,
+    Page,
+    Profile,
+    SearchableStore,
+    TextSearch,
+)
 from .memory import Memory, Recalled
 from .stores.in_memory import InMemoryStore
 from .strategies import Budget, Chosen, Decay, Hybrid, Strategy, TopK, Window
 
 if TYPE_CHECKING:
+    from .stores.agentcore import AgentCoreStore as AgentCoreStore
+    from .stores.agentcore_records import ExtractingAgentCoreStore as ExtractingAgentCoreStore
     from .stores.dynamodb import DynamoDBStore as DynamoDBStore
+    from .stores.pinecone import PineconeStore as PineconeStore
     from .stores.postgres import PostgresStore as PostgresStore
     from .stores.redis import RedisStore as RedisStore
     from .stores.sqlite import SQLiteStore as SQLiteStore
 
 # Name to module; a driver is loaded by those who use it.
 _LAZY = {
+    "AgentCoreStore": "agentcore",
     "DynamoDBStore": "dynamodb",
+    "ExtractingAgentCoreStore": "agentcore_records",
+    "PineconeStore": "pinecone",
     "PostgresStore": "postgres",
     "RedisStore": "redis",
     "SQLiteStore": "sqlite",
@@ -29,6 +46,9 @@ __all__ = [
     "Chosen",
     "Decay",
     "DynamoDBStore",
+    "AgentCoreStore",
+    "ComparingStore",
+    "ExtractingAgentCoreStore",
     "Filter",
     "Hybrid",
     "InMemoryStore",
@@ -39,12 +59,15 @@ __all__ = [
     "Not",
     "Page",
     "PostgresStore",
+    "PineconeStore",
+    "Profile",
     "Recalled",
     "RedisStore",
     "SQLiteStore",
     "SearchableStore",
     "Strategy",
     "TopK",
+    "TextSearch",
     "Window",
 ]
 

@@ -5,13 +5,52 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from ..embedders.base import Embedding
 from ..errors import InputInvalid
 from ..identity import MemoryIdentity, check_part
 
-__all__ = ["Filter", "Match", "MemoryEntry", "MemoryStore", "Not", "Page", "SearchableStore"]
+__all__ = [
+    "ComparingStore",
+    "Filter",
+    "Match",
+    "MemoryEntry",
+    "MemoryStore",
+    "Not",
+    "Page",
+    "Profile",
+    "SearchableStore",
+    "TextSearch",
+]
+
+Profile: TypeAlias = Literal["full", "eventual", "log"]
+"""What a store promises. Tenancy, ids, expiry and `forget` are the same in all of them.
+
+=============================  ===================  =========================  =========================
+.                              `full`               `eventual`                 `log`
+=============================  ===================  =========================  =========================
+a finished write is read       at once              after a while              after a while
+`put(expected=)`               compares and writes  not there                  not there
+`put_many`                     all or nothing       entry by entry             entry by entry
+two writers of one entry       the later wins       the later wins             both are kept; the newer
+                                                                               is read
+versions are made by           the store            the store                  the server: its event's id
+one embedder per identity      also in a race       not in a race              (no vectors)
+parts of identities            up to 256 bytes      at least 32 bytes; longer  as `eventual`
+                                                    ones may be refused
+value and metadata, as JSON    any size             at least 8 KiB together;   as `eventual`
+                                                    more may be refused
+an entry is kept               until it expires     until it expires           at most as long as the
+                                                                               server keeps its events
+a page of `list` costs         a page               a page                     all entries of the identity
+=============================  ===================  =========================  =========================
+
+What is refused raises before anything is written: `IdentityInvalid` for an identity, in every call, and
+`UnsupportedValue` for an entry. With reads that lag, `put` and `forget` know only of what they see: an
+entry that was written a moment ago may be replaced as if it were not there (it then has a new place in
+`list`), and is not counted by `forget`, which reaches it all the same.
+"""
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -101,7 +140,7 @@ class Match:
 
 @runtime_checkable
 class MemoryStore(Protocol):
-    """Entries per identity. Every adapter passes `agentfootprint.testing.memory_store`.
+    """Entries per identity. Every adapter passes `agentfootprint.testing.memory_store` in its profile.
 
     The identity is exact: an entry of `(acme, alice, t-1)` is not seen by `(acme, alice)`. An absent
     tenant is a namespace of its own. Ids are strings under the rules of an identity's part. Values
@@ -114,14 +153,15 @@ class MemoryStore(Protocol):
         """Whether what is stored outlives this process."""
         ...
 
-    async def put(
-        self, identity: MemoryIdentity, entry: MemoryEntry, *, expected: str | None = None
-    ) -> MemoryEntry | None:
-        """Writes an entry, replacing one with the same id, and returns it as stored.
+    @property
+    def profile(self) -> Profile:
+        """What it promises; a store of profile `full` is a `ComparingStore`."""
+        ...
+
+    async def put(self, identity: MemoryIdentity, entry: MemoryEntry) -> MemoryEntry | None:
+        """Writes an entry, replacing one with the same id, and returns it as stored, never None.
 
         An entry that replaces another keeps its place in `list`, unless it says another `created`.
-        With `expected` it writes only if the stored version is that one (`""`: only if there is no
-        entry), and returns None if it is not.
         """
         ...
 
@@ -156,6 +196,17 @@ class MemoryStore(Protocol):
     async def aclose(self) -> None: ...
 
 
+class ComparingStore(MemoryStore, Protocol):
+    """A store that writes only over what its caller has seen. At run time its `profile` tells: `full`."""
+
+    async def put(
+        self, identity: MemoryIdentity, entry: MemoryEntry, *, expected: str | None = None
+    ) -> MemoryEntry | None:
+        """As in `MemoryStore`. With `expected` it writes only if the stored version is that one (`""`:
+        only if there is no entry), and returns None if it is not."""
+        ...
+
+
 @runtime_checkable
 class SearchableStore(MemoryStore, Protocol):
     """A store that finds entries by what they mean.
@@ -183,5 +234,21 @@ class SearchableStore(MemoryStore, Protocol):
         Raises:
             EmbedderMismatch: the entries were written with another embedder.
             InputInvalid: `k` is less than 1, or a filter is not of scalars.
+        """
+        ...
+
+
+@runtime_checkable
+class TextSearch(Protocol):
+    """What finds by text what a service has made of an identity's entries itself."""
+
+    async def search_text(self, identity: MemoryIdentity, query: str, *, k: int = 10) -> Sequence[Match]:
+        """At most `k` finds for exactly this identity, the most relevant first.
+
+        They are no entries of the store: neither `get` nor `list` knows them, and their scores are the
+        service's own.
+
+        Raises:
+            InputInvalid: the query is empty or too long, or `k` is less than 1.
         """
         ...

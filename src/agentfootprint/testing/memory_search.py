@@ -23,18 +23,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from ..embedders.base import Embedding
 from ..errors import EmbedderMismatch, InputInvalid
 from ..identity import MemoryIdentity
-from ..memory.base import Filter, Match, MemoryEntry, Not, SearchableStore
+from ..memory.base import ComparingStore, Filter, Match, MemoryEntry, Not, SearchableStore
 from .identities import HOSTILE_PAIRS, HOSTILE_PARTS, different_identities
 from .kit import Advance, for_all, move, must_raise
 
 __all__ = ["CHECKS", "TTL_CHECKS", "Check", "TTLCheck"]
 
-Check: TypeAlias = Callable[[SearchableStore], Awaitable[None]]
+
+class ComparingSearchableStore(SearchableStore, ComparingStore, Protocol):
+    """What stores of profile `full` that search are."""
+
+
+Check: TypeAlias = Callable[[ComparingSearchableStore], Awaitable[None]]
 TTLCheck: TypeAlias = Callable[[SearchableStore, Advance], Awaitable[None]]
 
 _ME = MemoryIdentity("kit", "alice", "t-1")
@@ -146,12 +151,14 @@ async def search_finds_what_is_there_now(store: SearchableStore) -> None:
     assert _found(await store.search(_ME, _towards(1))) == ["d", "b"], "a deleted entry is not found"
     await _put(store, "e", embedding=_towards(3))
     assert _found(await store.search(_ME, _towards(1), k=2)) == ["e", "d"]
-    gone = await store.get(_ME, "d")
-    assert gone is not None
-    assert await store.put(_ME, MemoryEntry("d", 1, embedding=_towards(1)), expected="not this") is None
-    assert await store.get(_ME, "d") == gone, "a put that lost has changed the embedding"
     await store.forget(_ME)
     assert list(await store.search(_ME, _towards(1))) == [], "what was forgotten is found"
+
+
+async def a_put_that_lost_changes_no_embedding(store: ComparingSearchableStore) -> None:
+    before = await _put(store, "d", embedding=_towards(3))
+    assert await store.put(_ME, MemoryEntry("d", 1, embedding=_towards(1)), expected="not this") is None
+    assert await store.get(_ME, "d") == before, "a put that lost has changed the embedding"
 
 
 async def filters_say_what_the_metadata_has(store: SearchableStore) -> None:
@@ -228,7 +235,12 @@ async def embedders_are_not_mixed(store: SearchableStore) -> None:
     await store.forget(_ME)
     await _put(store, "mine", embedding=other)
     assert _found(await store.search(_ME, other)) == ["mine"], "after forget another embedder may begin"
+
+
+async def after_forget_vectors_may_be_wider(store: SearchableStore) -> None:
+    await _put(store, "mine", embedding=_towards(1))
     await store.forget(MemoryIdentity("kit"), descendants=True)
+    wider = Embedding.of([1.0] * 9, "kit@9")
     await _put(store, "mine", embedding=wider)
     assert _found(await store.search(_ME, wider)) == ["mine"]
 
@@ -279,10 +291,12 @@ CHECKS: tuple[Check, ...] = (
     the_most_similar_come_first,
     among_equals_the_newest_comes_first,
     search_finds_what_is_there_now,
+    a_put_that_lost_changes_no_embedding,
     filters_say_what_the_metadata_has,
     filters_are_never_code,
     bad_searches_are_refused,
     embedders_are_not_mixed,
+    after_forget_vectors_may_be_wider,
     one_embedder_wins_a_race,
     searches_of_tenants_never_meet,
 )

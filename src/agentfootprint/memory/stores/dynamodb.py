@@ -14,7 +14,7 @@ from ...identity import MemoryIdentity, namespace, namespace_prefix
 from ...loops import Closing
 from ...state.dynamodb_table import MOST, PIECE, TRIES, Item, Table, wait
 from ...state.values import alive, check_limit
-from ..base import MemoryEntry, Page
+from ..base import MemoryEntry, Page, Profile
 from . import dynamodb_items as items
 from .cursor import read_cursor, write_cursor
 
@@ -58,6 +58,7 @@ class DynamoDBStore(Closing):
     """
 
     durable = True
+    profile: Profile = "full"
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from ...errors import StoreUnavailable
 from ...identity import MemoryIdentity, check_part, namespace, namespace_prefix
 from ...loops import Closing
 from ...state.values import alive, check_limit, from_json, to_json
-from ..base import Filter, Match, MemoryEntry, Page, stored
+from ..base import Filter, Match, MemoryEntry, Page, Profile, stored
 from .cursor import read_cursor, write_cursor
 from .vectors import Vectors, check_fingerprint, check_search, fits
 
@@ -100,6 +100,7 @@ class InMemoryStore(Closing):
     """
 
     durable = False
+    profile: Profile = "full"
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

@@ -15,7 +15,7 @@ from ...identity import MemoryIdentity, check_part, namespace, namespace_prefix
 from ...loops import Closing
 from ...state.postgres_pool import PostgresPool
 from ...state.values import check_limit, from_json, to_json
-from ..base import Filter, Match, MemoryEntry, Page
+from ..base import Filter, Match, MemoryEntry, Page, Profile
 from . import postgres_migrations as migrations
 from .cursor import read_cursor, write_cursor
 from .postgres_filters import filterable
@@ -128,6 +128,7 @@ class PostgresStore(Closing):
     """
 
     durable = True
+    profile: Profile = "full"
 
     def __init__(
         self,

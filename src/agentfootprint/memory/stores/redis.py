@@ -14,7 +14,7 @@ from ...identity import MemoryIdentity, check_part, namespace, namespace_prefix
 from ...loops import Closing
 from ...state.redis_server import GRACE, Argument, RedisServer
 from ...state.values import alive, check_limit, from_json, to_json
-from ..base import MemoryEntry, Page
+from ..base import MemoryEntry, Page, Profile
 from .cursor import read_cursor, write_cursor
 from .redis_scripts import DELETE, FORGET, LIST, NAME, PUT, STRIKE
 
@@ -61,6 +61,7 @@ class RedisStore(Closing):
     """
 
     durable = True
+    profile: Profile = "full"
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from ...identity import MemoryIdentity, check_part, namespace, namespace_prefix
 from ...loops import Closing
 from ...state.sqlite_file import Schema, SQLiteFile
 from ...state.values import alive, check_limit, from_json, to_json
-from ..base import Filter, Match, MemoryEntry, Page, stored
+from ..base import Filter, Match, MemoryEntry, Page, Profile, stored
 from .cursor import read_cursor, write_cursor
 from .vectors import Vectors, check_fingerprint, check_search, fits
 
@@ -128,6 +128,7 @@ class SQLiteStore(Closing):
     """
 
     durable = True
+    profile: Profile = "full"
 
     def __init__(
         self,
