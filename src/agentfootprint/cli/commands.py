@@ -301,6 +301,8 @@ def memory_forget(
 
         return forget(MemoryOptions(target, _identity(tenant, principal, conversation)), sure=sure)
 
+    _end(work, debug)
+
 
 @app.command()
 def migrate(
