@@ -1,13 +1,11 @@
-"""What no peer has, or nobody compares: the engine, the evidence, checkpoints and stores of this project."""
+"""What no peer has, or nobody compares: the engine, the evidence and checkpoints of this project."""
 
 from __future__ import annotations
 
 import gc
 import random
-import tempfile
 import tracemalloc
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from statistics import fmean
 from types import ModuleType
 from typing import Any, TypedDict
@@ -17,12 +15,12 @@ from gauge import Stopwatch, gauge
 from measuring import Measures, timed, timed_now
 from plan import Plan
 
-from agentfootprint import Agent, Checkpoint, MemoryIdentity, is_paused, tool
+from agentfootprint import Agent, Checkpoint, is_paused, tool
 from agentfootprint.flow import Flow, Seq, Step, decide, ge, rule
 from agentfootprint.flow.codec import dumps, encode
-from agentfootprint.memory import InMemoryStore, Memory, MemoryEntry, SQLiteStore, Window
-from agentfootprint.messages import LLMRequest, LLMResponse, Message, ToolCall
+from agentfootprint.messages import LLMRequest, LLMResponse, ToolCall
 from agentfootprint.providers import MockProvider
+from memory import searches, stores
 
 # ── flows ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -235,49 +233,6 @@ async def checkpoint(framework: ModuleType, quick: bool) -> Measures:
     }
 
 
-# ── stores ──────────────────────────────────────────────────────────────────────────────────────
-
-IDENTITY = MemoryIdentity("acme", "alice", "t-1")
-
-
-async def stores(framework: ModuleType, quick: bool) -> Measures:
-    """Writing an entry, and recalling the last 20 of 10,000 turns."""
-    count = 100 if quick else 10_000
-
-    def turn(n: int) -> Any:
-        said = Message.user(f"Where is order {n}?"), Message.assistant(f"Order {n} has shipped.")
-        return {"messages": [encode(one) for one in said]}
-
-    entries = [MemoryEntry(f"orders/{n}", turn(n)) for n in range(count)]
-    numbers = iter(range(count, 100_000_000))
-    out: Measures = {}
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        async with SQLiteStore(Path(folder) / "memory.sqlite") as store, InMemoryStore() as volatile:
-            kinds: list[tuple[str, Any]] = [("sqlite", store), ("memory", volatile)]
-            for name, kept in kinds:
-                await kept.put_many(IDENTITY, entries)
-                memory = Memory("orders", strategy=Window(20), store=kept)
-
-                async def put(kept: Any = kept) -> None:
-                    n = next(numbers)
-                    await kept.put(IDENTITY, MemoryEntry(f"orders/{n}", turn(n)))
-
-                async def put_and_get(kept: Any = kept) -> None:
-                    n = next(numbers)
-                    await kept.put(IDENTITY, MemoryEntry(f"orders/{n}", turn(n)))
-                    await kept.get(IDENTITY, f"orders/{n}")
-
-                async def recall(memory: Memory = memory) -> None:
-                    found = await memory.recall(IDENTITY, "Where is it?")
-                    assert len(found.messages) == 40
-
-                calls = 2 if quick else 100
-                out[f"{name}_recall"] = await timed(recall, calls, quick=quick)
-                once = put if name == "sqlite" else put_and_get
-                out[f"{name}_put"] = await timed(once, calls, quick=quick)
-    return out
-
-
 WORKLOADS: dict[str, Callable[[ModuleType, bool], Awaitable[Measures]]] = {
     "steps": steps,
     "loops": loops,
@@ -285,6 +240,7 @@ WORKLOADS: dict[str, Callable[[ModuleType, bool], Awaitable[Measures]]] = {
     "replay": replay,
     "checkpoint": checkpoint,
     "stores": stores,
+    "searches": searches,
     "decorators": decorators,
     "costs": costs,
 }

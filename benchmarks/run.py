@@ -31,7 +31,7 @@ sys.path.insert(0, str(HERE))
 from report import report  # noqa: E402
 
 SHARED = ("hello", "tools10", "tools50", "tools200", "parallel", "concurrency", "stream", "build", "import")
-OWN = ("steps", "loops", "why", "replay", "checkpoint", "stores", "decorators", "costs")
+OWN = ("steps", "loops", "why", "replay", "checkpoint", "stores", "searches", "decorators", "costs")
 LIMIT_SECONDS = 300
 
 

@@ -4,7 +4,7 @@ from plan import FINAL, PROMPT, SYSTEM, Plan, Subject
 
 NAME = "agentfootprint"
 ROLE = "ours"
-INSTALL = ["--editable", "{root}[redis]"]
+INSTALL = ["--editable", "{root}[redis,vectors]"]
 PACKAGE = "agentfootprint"
 IMPORT = "from agentfootprint import Agent"
 ENV = {"PYTHONPATH": "{root}/src"}

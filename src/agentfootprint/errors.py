@@ -34,6 +34,7 @@
     ├── StoreError
     │   ├── StoreUnavailable          it cannot be reached, opened or written; says which and why
     │   ├── StoreConflict             a compare-and-set lost more often than is reasonable
+    │   ├── EmbedderMismatch          vectors of two embedders in one index
     │   └── StoreCorrupt              what is stored is not what was written
     ├── JournalInvalid                a footprint or checkpoint that cannot be read
     ├── UnsupportedValue              a value that cannot be recorded
@@ -250,6 +251,12 @@ class StoreUnavailable(StoreError):
 
 class StoreConflict(StoreError):
     code = "store_conflict"
+
+
+class EmbedderMismatch(StoreError):
+    """Vectors of one embedder were to be kept or searched among those of another: they cannot be compared."""
+
+    code = "embedder_mismatch"
 
 
 class StoreCorrupt(StoreError):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
-from agentfootprint import errors
+from agentfootprint import errors, memory
 from agentfootprint.errors import AgentFootprintError
 from agentfootprint.events import CATALOGUE, Event
+
+PORTS = ("ComparingStore", "ExtractingAgentCoreStore", "MemoryStore", "SearchableStore")
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -47,3 +50,15 @@ def test_errors_are_those_of_the_tree() -> None:
         return [error_row(kind)] + [row for child in children for row in tree(child)]
 
     assert table("errors.md") == tree(AgentFootprintError)
+
+
+def test_stores_are_what_the_matrix_says() -> None:
+    lines = (DOCS / "memory.md").read_text().splitlines()
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines if "Store` |" in line]
+    kept = [name for name in dir(memory) if name.endswith("Store") and name not in PORTS]
+    assert sorted(row[0] for row in rows) == sorted(kept)
+    extras = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for name, extra, profile, searches, *_ in rows:
+        store = getattr(memory, name)
+        assert (store.profile, "yes" if hasattr(store, "search") else "no") == (profile, searches), name
+        assert extra == "none" or extra in extras, name

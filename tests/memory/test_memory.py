@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from agentfootprint.embedders import MockEmbedder
 from agentfootprint.errors import ConfigurationError, InputInvalid, StoreCorrupt
 from agentfootprint.identity import MemoryIdentity, Scope
-from agentfootprint.memory import InMemoryStore, Memory, MemoryEntry, SQLiteStore, Window
+from agentfootprint.memory import InMemoryStore, Memory, MemoryEntry, SQLiteStore, TopK, Window
 from agentfootprint.messages import Image, Message, Reasoning, Text, ToolCall
 from agentfootprint.testing import ManualClock
 
@@ -238,3 +239,30 @@ def test_importing_the_rooms_costs_neither_sqlite_nor_pydantic() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={"PYTHONPATH": source}
     )
     assert shown.stdout.split() == ["[]", "True"]
+
+
+async def test_what_is_redacted_is_neither_written_nor_embedded() -> None:
+    embedder, store = MockEmbedder(), InMemoryStore()
+    strategy = TopK(embedder=embedder, min_score=-1)
+    memory = Memory(
+        "chat", store=store, strategy=strategy, redact=lambda text: text.replace("4111", "[card]")
+    )
+    picture = Image(url="https://example.com/receipt.png")
+    question = Message.user([Text("I paid with 4111."), picture])
+    written = await memory.remember(ALICE, "1", [question, Message.assistant("With 4111, yes.")])
+    assert embedder.asked == ["I paid with [card].\nWith [card], yes."]
+    assert "4111" not in str((await store.list(ALICE)).entries)
+    recalled = await memory.recall(ALICE, "card")
+    assert texts(recalled.messages) == ["I paid with [card].", "With [card], yes."]
+    assert recalled.messages[0].parts[1] == picture
+    assert recalled.entries == (written,)
+
+
+async def test_nothing_is_written_where_redaction_fails() -> None:
+    def fails(text: str) -> str:
+        raise ValueError("no rule for this")
+
+    store = InMemoryStore()
+    with pytest.raises(ValueError, match="no rule"):
+        await Memory("chat", store=store, redact=fails).remember(ALICE, "1", turn("q", "a"))
+    assert (await store.list(ALICE)).entries == ()

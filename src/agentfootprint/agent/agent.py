@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 from ..errors import (
     AgentFootprintError,
     ConfigurationError,
+    IdentityRequired,
     InputInvalid,
     ReplayRefused,
 )
@@ -21,6 +22,7 @@ from ..observe.registry import Handle
 from .built import Built
 from .chart import RunInput
 from .checkpoint import Checkpoint
+from .forgetting import Forgotten, forget
 from .question import Prompt, asked_message
 from .results import Result
 from .resuming import Claims, answers_for, restored
@@ -46,6 +48,10 @@ else:
 __all__ = ["Agent"]
 
 E = typing.TypeVar("E", bound=Event)
+
+
+CLOSING_SECONDS = 5.0
+"""So long closing waits for memories that could not be written before."""
 
 
 class Agent(Built, Generic[Deps, Output]):
@@ -313,8 +319,28 @@ class Agent(Built, Generic[Deps, Output]):
         copy._volatile = self._shared if self._state is None else None
         return copy
 
+    async def forget(self, identity: MemoryIdentity) -> tuple[Forgotten, ...]:
+        """Deletes all that the agent's stores and `state=` keep of an identity and of all below it: of a
+        person every conversation, checkpoint and remembered turn, also in memories that a tenant shares.
+
+        Turns that are under way write afterwards what they have still to write. What recorders wrote
+        elsewhere is not reached.
+
+        Returns:
+            What was deleted where.
+
+        Raises:
+            IdentityRequired: the identity has no tenant.
+            StoreError: a store failed; what was deleted before stays deleted: ask again.
+        """
+        if identity.tenant is None:
+            raise IdentityRequired("forget needs the tenant: MemoryIdentity(tenant, principal)")
+        return await forget(identity, self._memories, self._state)
+
     async def aclose(self) -> None:
-        """Flushes and closes the recorders. Stores and the provider belong to whoever made them."""
+        """Writes what memories could not take before, if they can now, and flushes and closes the recorders.
+        Stores and the provider belong to whoever made them."""
+        await self._settings.unwritten.aclose(CLOSING_SECONDS)
         await self._recorders.aclose()
 
     async def __aenter__(self) -> Agent[Deps, Output]:

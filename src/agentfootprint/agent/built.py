@@ -145,6 +145,10 @@ class Built:
         return self._settings.name
 
     @property
+    def memories(self) -> Sequence[Memory]:
+        return self._memories
+
+    @property
     def provider(self) -> LLMProvider:
         return self._settings.provider
 

@@ -43,14 +43,14 @@ from ..tools.base import RunContext
 from .history import close_calls, heal
 from .model_call import ModelCall
 from .paying import paid
+from .recalling import Shown, keep_for_later, recall_from, remember_in
 from .results import FILTERED
 from .session import Session
 from .spending import Spent
 from .telling import explain, narrate
 
 if TYPE_CHECKING:
-    from ..identity import MemoryIdentity
-    from ..memory.memory import Memory
+    pass
 
 __all__ = ["AgentState", "Limits", "RunInput", "agent_flow", "limit_rules"]
 
@@ -154,13 +154,13 @@ async def recall(c: C, name: str) -> None:
     try:
         # A conversation that is continued stands in front of the model already.
         beside = own.turn is not None
-        ask = partial(_recall, memory, own.identity, beside)
-        found = await c.call("recall", ask, c["input"].text, key=name, returns=tuple[Message, ...])
+        ask = partial(recall_from, memory, own, beside)
+        shown = await c.call("recall", ask, c["input"].text, key=name, returns=Shown)
     except Exception as error:
         own.tell(MemoryFailed, c, name, "recall", _told(error))
         raise
-    own.tell(MemoryRecalled, c, name, len(found))
-    c.extend("recalled", found)
+    own.tell(MemoryRecalled, c, name, len(shown.messages))
+    c.extend("recalled", shown.messages)
 
 
 _EVERY_SLOT = Decision(("system", "messages", "tools"), "the first turn fills every slot")
@@ -325,25 +325,16 @@ async def remember(c: C) -> None:
     exchange = (*given.messages, Message.assistant(c["output"]))
     for name, memory in own.settings.memories.items():
         try:
-            await c.call("remember", partial(_remember, memory, own), exchange, key=name)
+            await c.call("remember", partial(remember_in, memory, own), exchange, key=name)
             own.tell(MemoryWritten, c, name, own.run_id)
         except Exception as error:
+            keep_for_later(memory, own, exchange, error)
             own.tell(MemoryFailed, c, name, "remember", _told(error))
+        else:
+            own.settings.unwritten.flush_soon()
 
 
 # ── effects ─────────────────────────────────────────────────────────────────────────────────────
-
-
-async def _recall(
-    memory: Memory, identity: MemoryIdentity | None, beside: bool, query: str
-) -> tuple[Message, ...]:
-    assert identity is not None
-    return (await memory.recall(identity, query, beside=beside)).messages
-
-
-async def _remember(memory: Memory, own: Session, exchange: Sequence[Message]) -> None:
-    assert own.identity is not None
-    await memory.remember(own.identity, own.run_id, exchange)
 
 
 async def _save(own: Session, new: Sequence[Message]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..events import (
@@ -30,6 +30,7 @@ from ..tools.context import Progress
 from ..tools.dispatch import Dispatcher
 from ..tools.tool import Tool
 from .spending import Pricing, Spending
+from .unwritten import Unwritten
 
 if TYPE_CHECKING:
     from ..memory.memory import Memory
@@ -54,6 +55,7 @@ class Settings:
     temperature: float | None
     tool_timeout: float | None
     pricing: Pricing | None
+    unwritten: Unwritten = field(default_factory=Unwritten)
 
 
 _TOLD_BELOW: Mapping[str, type[Event]] = {

@@ -21,7 +21,7 @@ from ..errors import (
 from ..messages import LLMRequest, LLMResponse, Usage
 from ..providers.attempts import gate, settle
 from ..providers.base import LLMProvider, capabilities_of, leaves
-from ..providers.failures import declined
+from ..vendors.failures import declined
 
 if TYPE_CHECKING:
     from ..identity import MemoryIdentity

@@ -13,6 +13,7 @@ from ..flow.redaction import known_secrets, scrub
 from ..flow.slices import backward, origin
 from ..flow.telling import short, tell_decision, tell_slice
 from ..messages import LLMResponse, Message, ToolCall
+from .recalling import Shown
 from .spending import Spent
 
 __all__ = ["explain", "narrate"]
@@ -57,7 +58,7 @@ def _question(footprint: Footprint, step: StepRecord) -> list[str]:
 def _recalled(footprint: Footprint, step: StepRecord) -> list[str]:
     if not step.path.endswith("]"):
         return []
-    return [f"Memory {call.key!r} gave {_count(call.result)} messages." for call in step.calls if call.end]
+    return [f"Memory {call.key!r} gave {_shown(call.result)} messages." for call in step.calls if call.end]
 
 
 _ANSWERED = {
@@ -140,9 +141,10 @@ def _written(step: StepRecord, key: str) -> Any:
     return next((version.value for version in step.writes if version.key == key), None)
 
 
-def _count(result: Any) -> int:
-    data = result.data if isinstance(result, Stored) else result
-    return len(data) if data is not None else 0
+def _shown(result: Any) -> int:
+    if isinstance(result, Stored):
+        return len(result.data["messages"])
+    return len(result.messages) if isinstance(result, Shown) else 0
 
 
 def _took(what: StepRecord | Call) -> str:

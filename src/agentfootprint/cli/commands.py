@@ -199,6 +199,142 @@ def replay(
     _end(work, debug)
 
 
+memories = typer.Typer(
+    help="See, export and forget what an agent's memories keep of somebody.", no_args_is_help=True
+)
+app.add_typer(memories, name="memory")
+
+Only = Annotated[str | None, typer.Option("--memory", metavar="ID", help="One of the agent's memories.")]
+
+
+@memories.command("ls", epilog=EXIT_CODES)
+def memory_ls(
+    target: AppArgument,
+    tenant: Tenant = None,
+    principal: Principal = None,
+    conversation: Conversation = None,
+    memory: Only = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many of each memory.")] = 50,
+    debug: Debug = False,
+) -> None:
+    """The newest entries, a line each."""
+
+    def work() -> int:
+        from .memory import MemoryOptions, ls
+
+        return ls(MemoryOptions(target, _identity(tenant, principal, conversation), memory), limit)
+
+    _end(work, debug)
+
+
+@memories.command("show", epilog=EXIT_CODES)
+def memory_show(
+    target: AppArgument,
+    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="The beginning of its id.")],
+    tenant: Tenant = None,
+    principal: Principal = None,
+    conversation: Conversation = None,
+    memory: Only = None,
+    debug: Debug = False,
+) -> None:
+    """One entry as JSON."""
+
+    def work() -> int:
+        from .memory import MemoryOptions, show
+
+        return show(MemoryOptions(target, _identity(tenant, principal, conversation), memory), entry)
+
+    _end(work, debug)
+
+
+@memories.command("export", epilog=EXIT_CODES)
+def memory_export(
+    target: AppArgument,
+    tenant: Tenant = None,
+    principal: Principal = None,
+    conversation: Conversation = None,
+    memory: Only = None,
+    debug: Debug = False,
+) -> None:
+    """Every entry, one JSON object a line, the newest first."""
+
+    def work() -> int:
+        from .memory import MemoryOptions, export
+
+        return export(MemoryOptions(target, _identity(tenant, principal, conversation), memory))
+
+    _end(work, debug)
+
+
+@memories.command("stats", epilog=EXIT_CODES)
+def memory_stats(
+    target: AppArgument,
+    tenant: Tenant = None,
+    principal: Principal = None,
+    conversation: Conversation = None,
+    memory: Only = None,
+    debug: Debug = False,
+) -> None:
+    """How many entries each memory shows to somebody."""
+
+    def work() -> int:
+        from .memory import MemoryOptions, stats
+
+        return stats(MemoryOptions(target, _identity(tenant, principal, conversation), memory))
+
+    _end(work, debug)
+
+
+@memories.command("forget", epilog=EXIT_CODES)
+def memory_forget(
+    target: AppArgument,
+    tenant: Tenant = None,
+    principal: Principal = None,
+    conversation: Conversation = None,
+    sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Delete all that the agent's stores and state keep of somebody, and say what it was."""
+
+    def work() -> int:
+        from .memory import MemoryOptions, forget
+
+        return forget(MemoryOptions(target, _identity(tenant, principal, conversation)), sure=sure)
+
+    _end(work, debug)
+
+
+@app.command()
+def migrate(
+    dsn: Annotated[
+        str | None,
+        typer.Argument(
+            envvar="AGENTFOOTPRINT_DSN",
+            help="postgresql://user:password@host/database; better in the environment, where `ps` does not "
+            "show it.",
+            show_default=False,
+        ),
+    ] = None,
+    schema: Annotated[str, typer.Option(help="The schema of the tables.")] = "public",
+    vector_index: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME@DIMENSIONS",
+            help="Also make the index of this embedder's vectors; once for each.",
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Make the tables of PostgresStore, or bring them to this release. Any number may run it at once."""
+
+    def work() -> int:
+        from .migrate import migrate as run_migrations
+
+        return run_migrations(dsn, schema, vector_index or ())
+
+    _end(work, debug)
+
+
 def _identity(tenant: str | None, principal: str | None, conversation: str | None) -> MemoryIdentity | None:
     if tenant is None and principal is None and conversation is None:
         return None

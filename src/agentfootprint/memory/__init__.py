@@ -5,29 +5,80 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base import MemoryEntry, MemoryStore, Page
+from .base import (
+    ComparingStore,
+    Filter,
+    Match,
+    MemoryEntry,
+    MemoryStore,
+    Not,
+    Page,
+    Profile,
+    SearchableStore,
+    TextSearch,
+)
 from .memory import Memory, Recalled
 from .stores.in_memory import InMemoryStore
-from .strategies import Strategy, Window
+from .strategies import Budget, Chosen, Decay, Hybrid, Strategy, TopK, Window
 
 if TYPE_CHECKING:
+    from .stores.agentcore import AgentCoreStore as AgentCoreStore
+    from .stores.agentcore_records import ExtractingAgentCoreStore as ExtractingAgentCoreStore
+    from .stores.dynamodb import DynamoDBStore as DynamoDBStore
+    from .stores.pinecone import PineconeStore as PineconeStore
+    from .stores.postgres import PostgresStore as PostgresStore
+    from .stores.redis import RedisStore as RedisStore
     from .stores.sqlite import SQLiteStore as SQLiteStore
 
+# Name to module; a driver is loaded by those who use it.
+_LAZY = {
+    "AgentCoreStore": "agentcore",
+    "DynamoDBStore": "dynamodb",
+    "ExtractingAgentCoreStore": "agentcore_records",
+    "PineconeStore": "pinecone",
+    "PostgresStore": "postgres",
+    "RedisStore": "redis",
+    "SQLiteStore": "sqlite",
+}
+
 __all__ = [
+    "Budget",
+    "Chosen",
+    "Decay",
+    "DynamoDBStore",
+    "AgentCoreStore",
+    "ComparingStore",
+    "ExtractingAgentCoreStore",
+    "Filter",
+    "Hybrid",
     "InMemoryStore",
+    "Match",
     "Memory",
     "MemoryEntry",
     "MemoryStore",
+    "Not",
     "Page",
+    "PostgresStore",
+    "PineconeStore",
+    "Profile",
     "Recalled",
+    "RedisStore",
     "SQLiteStore",
+    "SearchableStore",
     "Strategy",
+    "TopK",
+    "TextSearch",
     "Window",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "SQLiteStore":  # sqlite3 is loaded by those who use it
-        value = globals()[name] = import_module(".stores.sqlite", __name__).SQLiteStore
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".stores.{module}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import string
 import time
-from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal, get_args
 
+from ..embedders.base import Embedding
 from ..errors import ConfigurationError, InputInvalid, JournalInvalid, StoreCorrupt
 from ..flow.codec import decode, encode
 from ..identity import MemoryIdentity, Scope, namespace
-from ..messages import File, Image, Message, Text, ToolCall
+from ..messages import File, Image, Message, Text, ToolCall, estimated_tokens
 from .base import MemoryEntry, MemoryStore
-from .strategies import Strategy, Window
+from .strategies import Strategy, Window, embedder_of
 
 __all__ = ["Memory", "Recalled"]
 
 Kind = Literal["episodic"]
+
+_Turns = tuple[tuple[Message, Message], ...]
+PAGE = 200
+"""Entries that are read at once where all of them are wanted."""
 
 _SAID = (Text, Image, File)
 _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
@@ -26,10 +32,12 @@ _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.")
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What a memory shows: its entries, and their messages in the order they were said."""
+    """What a memory shows: its entries, oldest first, why each was chosen, and their messages in the order
+    they were said."""
 
     entries: tuple[MemoryEntry, ...]
     messages: tuple[Message, ...]
+    why: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,10 @@ class Memory:
         id: names the memory in its store and in events: letters, digits, `-`, `_` and `.`, at most 64.
         scope: who shares it: one conversation, all conversations of a principal, or a whole tenant.
         strategy: what is shown again; `Window()`, the last 10 exchanges, unless given.
+        redact: changes each text before it is embedded and written, such as by masking card numbers. Where
+            it fails nothing is written.
+        max_tokens: of all that is shown at once, estimated; what the strategy finds less important is left
+            out. None: no limit but the strategy's own.
         store: where the entries live.
         kind: `"episodic"`: turns as they were said.
         retention: seconds after which an entry is forgotten; None keeps it.
@@ -58,6 +70,8 @@ class Memory:
     store: MemoryStore
     kind: Kind = "episodic"
     retention: float | None = None
+    redact: Callable[[str], str] | None = None
+    max_tokens: int | None = 8_000
 
     def __post_init__(self) -> None:
         if not (self.id and len(self.id) <= 64 and _ID_CHARACTERS.issuperset(self.id)):
@@ -77,8 +91,14 @@ class Memory:
         elif not isinstance(self.strategy, Strategy):
             raise ConfigurationError(
                 f"memory {self.id!r}: strategy is a {type(self.strategy).__qualname__} without a `recall` "
-                "method: use Window(n)"
+                "and a `check` method: use Window(n)"
             )
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ConfigurationError(
+                f"memory {self.id!r}: max_tokens={self.max_tokens} shows nothing: give at least 1, or None"
+            )
+        if self.strategy is not None:
+            self.strategy.check(self)
         if self.retention is not None and not 0 < self.retention < float("inf"):
             raise ConfigurationError(
                 f"memory {self.id!r}: retention={self.retention!r} keeps nothing: give seconds above 0, or "
@@ -96,15 +116,25 @@ class Memory:
         """
         assert self.strategy is not None
         own = identity.conversation_id if beside else None
-        entries = tuple(await self.strategy.recall(self, identity.scoped(self.scope), query, skip=own))
-        return Recalled(entries, tuple(self._messages(entries)))
+        chosen = await self.strategy.recall(self, identity.scoped(self.scope), query, skip=own)
+        why = {each.entry.id: each.why for each in chosen}
+        kept = self._fitting([each.entry for each in chosen], self.max_tokens)
+        # Of one time, the newest come first from strategies that go by time: so they stand last.
+        kept.reverse()
+        kept.sort(key=lambda pair: pair[0].created or 0.0)
+        return Recalled(
+            tuple(entry for entry, _ in kept),
+            tuple(message for _, turn in kept for message in turn),
+            tuple(why[entry.id] for entry, _ in kept),
+        )
 
     async def remember(
-        self, identity: MemoryIdentity, turn_id: str, messages: Sequence[Message]
+        self, identity: MemoryIdentity, turn_id: str, messages: Sequence[Message], *, at: float | None = None
     ) -> MemoryEntry:
         """Keeps a turn: the first user message and the last answer of `messages`.
 
-        The same turn of the same conversation, remembered again, replaces its entry. Turns of
+        `at` (seconds since the epoch) is when it was; the store says so unless it is given. The same turn of
+        the same conversation, remembered again, replaces its entry. Turns of
         different conversations never share one, whatever their ids.
 
         Raises:
@@ -118,11 +148,19 @@ class Memory:
                 f"memory {self.id!r} keeps a user's message and the answer to it: this turn has no "
                 f"{'user message' if question is None else 'answer'}"
             )
+        question, answer = self._redacted(question), self._redacted(answer)
         entry = MemoryEntry(
             id=self._entry_id(identity, turn_id),
             value={"messages": [encode(question), encode(answer)]},
-            metadata={"turn": turn_id, "conversation": identity.conversation_id},
+            metadata={
+                "memory": self.id,
+                "turn": turn_id,
+                "principal": identity.principal,
+                "conversation": identity.conversation_id,
+            },
+            created=at,
             expires=None if self.retention is None else time.time() + self.retention,
+            embedding=await self._embedded(question, answer),
         )
         stored = await self.store.put(identity.scoped(self.scope), entry)
         return stored or entry
@@ -144,15 +182,67 @@ class Memory:
             if cursor is None or len(found) >= n:
                 return found[:n]
 
+    async def entries(self, identity: MemoryIdentity) -> AsyncIterator[MemoryEntry]:
+        """All entries of this memory that its scope shows to an identity, newest first."""
+        scoped, cursor = identity.scoped(self.scope), None
+        while True:
+            page = await self.store.list(scoped, limit=PAGE, cursor=cursor)
+            for entry in page.entries:
+                if entry.id.startswith(f"{self.id}/"):
+                    yield entry
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    async def forget_shared(self, identity: MemoryIdentity) -> int:
+        """Deletes what an identity left in a memory that more than itself share, and nothing of others; how
+        many entries. What is the identity's alone is deleted by `store.forget`."""
+        scoped = identity.scoped(self.scope)
+        if scoped == identity:
+            return 0
+        doomed = [entry.id async for entry in self.entries(identity) if _is_of(entry, identity)]
+        return sum([await self.store.delete(scoped, entry_id) for entry_id in doomed])
+
+    def within(self, entries: Sequence[MemoryEntry], tokens: float) -> list[MemoryEntry]:
+        """The first of the entries that fit into so many tokens, estimated."""
+        return [entry for entry, _ in self._fitting(entries, tokens)]
+
+    def _fitting(
+        self, entries: Sequence[MemoryEntry], tokens: float | None
+    ) -> list[tuple[MemoryEntry, tuple[Message, Message]]]:
+        left = math.inf if tokens is None else tokens
+        pairs = list(zip(entries, self._turns(entries), strict=True))
+        for at, (_, turn) in enumerate(pairs):
+            left -= sum(map(estimated_tokens, turn))
+            if left < 0:
+                return pairs[:at]
+        return pairs
+
+    def _redacted(self, message: Message) -> Message:
+        if self.redact is None:
+            return message
+        change = self.redact
+        parts = (
+            replace(part, text=change(part.text)) if type(part) is Text else part for part in message.parts
+        )
+        return replace(message, parts=tuple(parts))
+
+    async def _embedded(self, question: Message, answer: Message) -> Embedding | None:
+        embedder = embedder_of(self.strategy)
+        if embedder is None:
+            return None
+        [found] = await embedder.embed([f"{question.text}\n{answer.text}"])
+        return found
+
     def _entry_id(self, identity: MemoryIdentity, turn_id: str) -> str:
         # The parts that the scope cuts away stay in the id: two conversations of one person may both
         # have a turn "1".
         turn = f"{namespace(identity)}{turn_id}"
         return f"{self.id}/{hashlib.sha256(turn.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
-    def _messages(self, entries: Sequence[MemoryEntry]) -> list[Message]:
+    def _turns(self, entries: Sequence[MemoryEntry]) -> _Turns:
         try:
-            turns = decode(tuple[tuple[Message, Message], ...], [_stored(entry) for entry in entries])
+            turns: _Turns = decode(tuple[tuple[Message, Message], ...], [_stored(entry) for entry in entries])
         except JournalInvalid as error:
             raise StoreCorrupt(
                 f"memory {self.id!r}: an entry cannot be read as a turn ({error}): delete it from the store"
@@ -163,13 +253,20 @@ class Memory:
                     f"memory {self.id!r}: entry {entry.id!r} is no question and its answer: delete it from "
                     "the store"
                 )
-        return [message for turn in turns for message in turn]
+        return turns
 
     def _check_choice(self, name: str, value: object, choices: tuple[str, ...]) -> None:
         if value not in choices:
             raise ConfigurationError(
                 f"memory {self.id!r}: {name}={value!r} is unknown: use one of {', '.join(map(repr, choices))}"
             )
+
+
+def _is_of(entry: MemoryEntry, identity: MemoryIdentity) -> bool:
+    conversation = identity.conversation_id
+    return entry.metadata.get("principal") == identity.principal and (
+        conversation is None or entry.metadata.get("conversation") == conversation
+    )
 
 
 def _stored(entry: MemoryEntry) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..vendors.guard import allow_real_calls, forbid_real_calls
 from .base import (
     Capability,
     ClosableProvider,
@@ -14,7 +15,6 @@ from .base import (
     complete_from_stream,
     stream_from_complete,
 )
-from .guard import allow_real_calls, forbid_real_calls
 from .mock import MockProvider
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingExtra
 from ..messages import LLMRequest
+from ..vendors.http_client import ApiKey, HTTPClient, key_of
 from .anthropic_wire import AnthropicWire
 from .base import Capability
-from .http_client import ApiKey, HTTPClient, key_of
 from .wire import Transport, WireProvider
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from ..messages import (
     ToolCallDelta,
     Usage,
 )
-from .failures import failure_in
+from ..vendors.failures import failure_in
 from .media import called, refusal, source
 from .turns import CallIds, turns
 from .wire import joined, tool_call

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..errors import ConfigurationError, MissingExtra
 from ..messages import LLMRequest
+from ..vendors.bedrock import bedrock_transport
+from ..vendors.http_client import ApiKey
 from .base import Capability
 from .bedrock_wire import BedrockWire
-from .guard import is_local
-from .http_client import ApiKey, Framing, HTTPClient
-from .wire import Transport, WireProvider
-
-if TYPE_CHECKING:
-    from .aws import Signature
+from .wire import WireProvider
 
 __all__ = ["BedrockProvider"]
-
-TOKEN = "AWS_BEARER_TOKEN_BEDROCK"
-ENDPOINTS = ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL")
 
 
 class BedrockProvider(WireProvider):
@@ -67,17 +59,15 @@ class BedrockProvider(WireProvider):
         if cache is None:
             cache = any(maker in model for maker in ("anthropic.claude", "amazon.nova"))
         wire = BedrockWire(name, model, cache, extra_body)
-        try:
-            from . import aws
-        except ImportError:
-            raise MissingExtra("BedrockProvider", "bedrock") from None
-        if client is not None:
-            transport: Transport = aws.BotoTransport(name, model, client)
-        else:
-            key = api_key if api_key is not None else os.environ.get(TOKEN)
-            url, signature = _place(region, endpoint_url, signed=not key)
-            framing = Framing("application/vnd.amazon.eventstream", aws.EventStream)
-            transport = HTTPClient(name, url, _headers, key, None, "", framing, signature)
+        transport = bedrock_transport(
+            "BedrockProvider",
+            name,
+            model,
+            region=region,
+            endpoint_url=endpoint_url,
+            client=client,
+            api_key=api_key,
+        )
         super().__init__(name, model, wire, transport)
         if "anthropic." in model:
             # An ability is there or it is not: the vendor counts for these models only.
@@ -94,30 +84,3 @@ class BedrockProvider(WireProvider):
 
     async def _count(self, request: LLMRequest) -> int:
         return await self._counted(self._wire.count_path, self._wire.counted(request), "inputTokens")
-
-
-def _place(region: str | None, endpoint_url: str | None, *, signed: bool) -> tuple[str, Signature | None]:
-    """The address of the API, and what signs requests to it."""
-    from . import aws
-
-    url = endpoint_url or next((found for name in ENDPOINTS if (found := os.environ.get(name))), None)
-    own = url is not None and is_local(url)
-    region = (
-        region or os.environ.get("AWS_REGION") or aws.configured_region() or ("us-east-1" if own else None)
-    )
-    if region is None:
-        raise ConfigurationError(
-            "BedrockProvider needs a region: pass region= or set AWS_REGION, such as us-east-1"
-        )
-    if url is None:
-        url = aws.endpoint(region)
-    # Where nothing need be signed no credentials are looked for: a machine's role is asked for by network.
-    names = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE")
-    if not signed or (own and not any(os.environ.get(name) for name in names)):
-        return url, None
-    return url, aws.Signature(region)
-
-
-def _headers(secret: str) -> Mapping[str, str]:
-    headers = {"content-type": "application/json"}
-    return {**headers, "authorization": f"Bearer {secret}"} if secret else headers

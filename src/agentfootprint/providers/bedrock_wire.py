@@ -28,9 +28,9 @@ from ..messages import (
     ToolCallDelta,
     Usage,
 )
-from .failures import failure_in
+from ..vendors.failures import failure_in
+from ..vendors.parsing import parsed
 from .media import called, refusal, source
-from .parsing import parsed
 from .turns import CallIds, turns
 from .wire import joined, tool_call
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..errors import ConfigurationError
+from ..vendors.http_client import key_of
 from .base import ClosableProvider
-from .http_client import key_of
 from .mock import MockProvider
 
 __all__ = ["create_provider", "provider_from_env"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -10,9 +9,9 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, MissingExtra
 from ..messages import LLMRequest
+from ..vendors.http_client import ApiKey, HTTPClient
+from ..vendors.openai import headers, hint, is_vendors_own, server
 from .base import Capability
-from .guard import is_local
-from .http_client import ApiKey, HTTPClient, Secret, key_of
 from .openai_chat import ChatWire
 from .openai_parts import VENDOR
 from .openai_responses import ResponsesWire
@@ -26,17 +25,7 @@ __all__ = ["HTTPOpenAIProvider", "OpenAIProvider"]
 
 Api: TypeAlias = Literal["responses", "chat"]
 
-BASE_URL = "https://api.openai.com/v1"
-VARIABLE = "OPENAI_API_KEY"
-
 _COMMON: frozenset[Capability] = frozenset(("tools", "images", "documents", "structured_output"))
-
-_LOCAL_SERVERS = {
-    11434: "Ollama listens there: start it with `ollama serve`",
-    1234: "LM Studio listens there: start its server in the Developer tab or with `lms server start`",
-    8000: "vLLM listens there: start it with `vllm serve MODEL`",
-    8080: "llama.cpp listens there: start it with `llama-server -m MODEL.gguf --port 8080`",
-}
 
 
 class _OpenAI(WireProvider):
@@ -89,8 +78,8 @@ class HTTPOpenAIProvider(_OpenAI):
         extra_body: Mapping[str, Any] | None = None,
         name: str = "openai",
     ) -> None:
-        url, key = _server(base_url, api_key, "HTTPOpenAIProvider")
-        transport = HTTPClient(name, url, _headers, key, client, _hint(url))
+        url, key = server(base_url, api_key, "HTTPOpenAIProvider")
+        transport = HTTPClient(name, url, headers, key, client, hint(url))
         super().__init__(name, model, _wire(api, url, name, extra_body), transport)
 
 
@@ -121,25 +110,18 @@ class OpenAIProvider(_OpenAI):
         url, key = (
             (str(client.base_url), None)
             if client is not None
-            else _server(base_url, api_key, "OpenAIProvider")
+            else server(base_url, api_key, "OpenAIProvider")
         )
 
         def make() -> openai.AsyncOpenAI:
             return openai.AsyncOpenAI(api_key="set with each request", base_url=url, max_retries=0)
 
-        transport: Transport = SDKTransport(name, url, make, key, client, _hint(url))
+        transport: Transport = SDKTransport(name, url, make, key, client, hint(url))
         super().__init__(name, model, _wire(api, url, name, extra_body), transport)
 
 
-def _server(base_url: str | None, api_key: ApiKey | None, provider: str) -> tuple[str, ApiKey]:
-    url = base_url or os.environ.get("OPENAI_BASE_URL") or BASE_URL
-    if api_key is None and is_local(url):
-        return url, os.environ.get(VARIABLE) or "none"
-    return url, key_of(api_key, VARIABLE, provider)
-
-
 def _wire(api: Api | None, url: str, name: str, extra: Mapping[str, Any] | None) -> ResponsesWire | ChatWire:
-    vendors_own = urlsplit(url).hostname == "api.openai.com"
+    vendors_own = is_vendors_own(url)
     # What one server encrypted or signed means nothing to another that speaks the same API.
     vendor = VENDOR if vendors_own else urlsplit(url).hostname or url
     if api is None:
@@ -149,15 +131,3 @@ def _wire(api: Api | None, url: str, name: str, extra: Mapping[str, Any] | None)
     if api == "chat":
         return ChatWire(name, "max_completion_tokens" if vendors_own else "max_tokens", extra, vendor)
     raise ConfigurationError(f"api must be 'responses' or 'chat', not {api!r}")
-
-
-def _hint(url: str) -> str:
-    if not is_local(url):
-        return ""
-    port = urlsplit(url).port
-    known = _LOCAL_SERVERS.get(port or 0)
-    return known or "Nothing listens at that address of this machine: start the server, or correct base_url"
-
-
-def _headers(secret: str) -> Mapping[str, str]:
-    return {"authorization": Secret(f"Bearer {secret}"), "content-type": "application/json"}

@@ -22,7 +22,7 @@ from ..messages import (
     ToolCall,
     ToolCallDelta,
 )
-from .failures import failure_in
+from ..vendors.failures import failure_in
 from .openai_parts import VENDOR, arguments_text, file_fields, image_url, strict, usage
 from .wire import joined, tool_call
 

@@ -14,9 +14,20 @@ from typing import Any
 from ..errors import ProviderError, Unauthorized, Unavailable
 from ..flow.codec import mended
 from ..loops import PerLoop
-from .failures import failure_of
-from .guard import check_call
-from .http_client import ApiKey, Reply, Secret, alone, answered, broken, events_of, hidden, keeping, secret_of
+from ..vendors.failures import failure_of
+from ..vendors.guard import check_call
+from ..vendors.http_client import (
+    ApiKey,
+    Reply,
+    Secret,
+    alone,
+    answered,
+    broken,
+    events_of,
+    hidden,
+    keeping,
+    secret_of,
+)
 
 __all__ = ["SDKTransport"]
 

@@ -10,11 +10,11 @@ from uuid import uuid4
 from ..errors import AgentFootprintError, ProviderError, StreamTruncated, Unavailable
 from ..loops import Closing
 from ..messages import LLMChunk, LLMRequest, LLMResponse, Opaque, ToolCall
+from ..vendors.failures import REQUEST_IDS
+from ..vendors.http_client import Reply
+from ..vendors.parsing import parsed
+from ..vendors.sse import ServerSentEvent
 from .base import Capability
-from .failures import REQUEST_IDS
-from .http_client import Reply
-from .parsing import parsed
-from .sse import ServerSentEvent
 
 __all__ = ["Decoder", "Transport", "Wire", "WireProvider", "joined", "tool_call"]
 

@@ -14,10 +14,10 @@ from ..errors import ConfigurationError, ProviderError, RateLimitExceeded
 from ..events import RateLimitWaited
 from ..flow.current import calling
 from ..identity import MemoryIdentity
-from ..messages import LLMChunk, LLMRequest, LLMResponse, Message, Text, Usage
+from ..messages import LLMChunk, LLMRequest, LLMResponse, Usage, estimated_tokens
 from ..numeric import is_number
 from ..providers.base import ClosableProvider, LLMProvider, check_provider, close_stream
-from ..providers.failures import declined
+from ..vendors.failures import declined
 from .base import Wrapper
 from .bucket import Bucket, BucketRules
 from .report import Hook, report
@@ -223,10 +223,5 @@ def _tenant() -> str | None:
 
 
 def _estimated(request: LLMRequest) -> float:
-    characters = len(request.system or "") + sum(map(_characters, request.messages))
     answer = request.max_tokens if request.max_tokens is not None else ANSWER_TOKENS
-    return characters / 4 + answer
-
-
-def _characters(message: Message) -> int:
-    return sum(len(part.text) if isinstance(part, Text) else 16 for part in message.parts)
+    return len(request.system or "") / 4 + sum(map(estimated_tokens, request.messages)) + answer

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -13,19 +11,10 @@ from ..errors import StoreConflict
 from ..identity import MemoryIdentity, namespace, namespace_prefix
 from ..loops import Closing
 from .base import JSON, LogRecord, Record, StateKey
-from .dynamodb_table import COLLECT, DUE, Item, Table, n, number
+from .dynamodb_table import DUE, GRACE, TRIES, Item, Table, n, number, times, wait
 from .values import check_limit, deadline, from_json, to_json, total
 
 __all__ = ["DynamoDBState"]
-
-GRACE = 60.0
-"""Seconds an item outlives its deadline in the table: the deadline is in the item, so clocks may differ."""
-
-FOREVER = 10**12
-"""The deadline of what has none."""
-
-TRIES = 50
-"""Lost conditional writes before the contention is taken for a fault."""
 
 _VERSION, _TOTAL, _FIRST = "versionToken", "runningTotal", "firstSequence"
 
@@ -67,7 +56,7 @@ class DynamoDBState(Closing):
         max_connections: int = 10,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._table = Table(table, client, region, endpoint_url, max_connections)
+        self._table = Table("DynamoDBState", table, client, region, endpoint_url, max_connections)
         self._clock = clock
 
     async def create_table(self) -> None:
@@ -82,7 +71,7 @@ class DynamoDBState(Closing):
             text = await self._table.value_of(item)
             if text is not None:
                 return Record(from_json(text, f"the record {key.encoded!r}"), item[_VERSION]["S"])
-            await _wait(lost)
+            await wait(lost)
         raise _contended(key)
 
     async def compare_and_set(
@@ -95,7 +84,7 @@ class DynamoDBState(Closing):
         if expected is not None:
             condition = f"{_VERSION} = :new OR ({_VERSION} = :expected AND {DUE} > :now)"
             values[":expected"] = {"S": expected}
-        bare = {**_key(key, "record"), _VERSION: {"S": version}, **_times(deadline(now, ttl))}
+        bare = {**_key(key, "record"), _VERSION: {"S": version}, **times(deadline(now, ttl))}
         item = await self._table.with_value(bare, text, version)
         replaced = await self._table.put(item, condition, values, again=True)
         if replaced is None:
@@ -110,7 +99,7 @@ class DynamoDBState(Closing):
     ) -> int | None:
         fresh = total(0, by, limit)
         now = self._clock()
-        place, times = _key(key, "counter"), _times(deadline(now, ttl))
+        place, due = _key(key, "counter"), times(deadline(now, ttl))
         for lost in range(TRIES):
             item = await self._table.get(place)
             if item is None or number(item, DUE) <= now:
@@ -121,7 +110,7 @@ class DynamoDBState(Closing):
                 if item is not None:
                     condition = f"{DUE} = :due AND {_TOTAL} = :total"
                     values = {":due": item[DUE], ":total": item[_TOTAL]}
-                if await self._table.put({**place, _TOTAL: n(by), **times}, condition, values) is not None:
+                if await self._table.put({**place, _TOTAL: n(by), **due}, condition, values) is not None:
                     return fresh
             else:
                 after = total(int(item[_TOTAL]["N"]), by, limit)
@@ -137,21 +126,21 @@ class DynamoDBState(Closing):
                 )
                 if added is not None:
                     return int(added[_TOTAL]["N"])
-            await _wait(lost)
+            await wait(lost)
         raise _contended(key)
 
     async def append(self, key: StateKey, value: JSON, *, ttl: float | None = None) -> int:
-        text, times = to_json(value), _times(deadline(self._clock(), ttl))
+        text, due = to_json(value), times(deadline(self._clock(), ttl))
         token = secrets.token_hex(8)
         for lost in range(TRIES):
             # An entry is written only behind the one before it: readers never miss one.
             last = await self._last_sequence(key)
             sequence = await self._first_sequence(key) if last is None else last + 1
-            bare = {**_key(key, f"entry#{sequence:020d}"), **times}
+            bare = {**_key(key, f"entry#{sequence:020d}"), **due}
             item = await self._table.with_value(bare, text, token)
             if await self._table.put(item, "attribute_not_exists(pk)") is not None:
                 return sequence
-            await _wait(lost)
+            await wait(lost)
         raise _contended(key)
 
     async def _last_sequence(self, key: StateKey) -> int | None:
@@ -175,7 +164,7 @@ class DynamoDBState(Closing):
         condition, values = "attribute_not_exists(pk)", {}
         if item is not None:
             condition, values = f"{_FIRST} = :old", {":old": item[_FIRST]}
-        made = {**place, _FIRST: n(time.time_ns() // 1000), **_times(now + GRACE / 2)}
+        made = {**place, _FIRST: n(time.time_ns() // 1000), **times(now + GRACE / 2)}
         if await self._table.put(made, condition, values) is None:
             return await self._first_sequence(key)
         return int(made[_FIRST]["N"])
@@ -237,18 +226,8 @@ def _key(key: StateKey, part: str) -> Item:
     return {"pk": {"S": f"{tenant}/"}, "sk": {"S": f"{rest}#{part}"}}
 
 
-def _times(due: float | None) -> Item:
-    if due is None:
-        return {DUE: n(FOREVER), COLLECT: n(FOREVER)}
-    return {DUE: n(due), COLLECT: n(int(due + GRACE) + 1)}
-
-
 def _sequence_of(item: Item) -> int:
     return int(item["sk"]["S"].rpartition("#")[2])
-
-
-async def _wait(lost: int) -> None:
-    await asyncio.sleep(random.random() * 0.002 * min(lost + 1, 20))
 
 
 def _contended(key: StateKey) -> StoreConflict:

@@ -1,23 +1,55 @@
-"""A DynamoDB table as the state store uses it: conditional writes, queries, values of any size."""
+"""A DynamoDB table as the stores use it: conditional writes, queries, values of any size."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import random
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from ..errors import MissingExtra, StoreConflict, StoreCorrupt, StoreError, StoreUnavailable
 
-__all__ = ["COLLECT", "DUE", "Item", "Table", "n", "number"]
+__all__ = [
+    "COLLECT",
+    "DUE",
+    "GRACE",
+    "MOST",
+    "PIECE",
+    "PIECES",
+    "TRIES",
+    "Item",
+    "Table",
+    "Write",
+    "n",
+    "number",
+    "pieces_of",
+    "times",
+    "wait",
+]
 
 Item = dict[str, Any]
+
+Write = tuple[Item, str, Item]
+"""An item, the condition under which it is put, and the values that are named in the condition."""
 
 TIMEOUT_SECONDS = 5.0
 
 PAGE = 25
-"""Items that one batch may delete."""
+"""Items that one batch may put or delete."""
+
+MOST = 100
+"""Items that one batch may read, and one transaction write."""
+
+GRACE = 60.0
+"""Seconds an item outlives its deadline in the table: the deadline is in the item, so clocks may differ."""
+
+FOREVER = 10**12
+"""The deadline of what has none."""
+
+TRIES = 50
+"""Lost conditional writes before the contention is taken for a fault."""
 
 PIECE = 350_000
 """Bytes of a value in one item, which holds at most 400 KB; what is longer goes on in further items."""
@@ -32,20 +64,31 @@ _BUSY = (
     "ServiceUnavailable",
     "ThrottlingException",
 )
-_LOST = ("ConditionalCheckFailedException", "ResourceInUseException", "TransactionConflictException")
+_LOST = (
+    "ConditionalCheckFailedException",
+    "ResourceInUseException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+)
 
 
 class Table:
     """One table, asked from threads. Operations with `again` may be asked twice without harm."""
 
     def __init__(
-        self, name: str, client: Any, region: str | None, endpoint_url: str | None, max_connections: int
+        self,
+        whose: str,
+        name: str,
+        client: Any,
+        region: str | None,
+        endpoint_url: str | None,
+        max_connections: int,
     ) -> None:
         try:
             import boto3
             from botocore import config, exceptions
         except ImportError:
-            raise MissingExtra("DynamoDBState", "dynamodb") from None
+            raise MissingExtra(whose, "dynamodb") from None
         self._errors = exceptions
         self._own = client is None
         if client is None:
@@ -62,6 +105,7 @@ class Table:
                 )
             except exceptions.BotoCoreError as error:
                 raise StoreError(f"boto3 can make no client for DynamoDB: {error}") from None
+        self._whose = whose
         self._name = name
         self._client = client
         self.where = f"the DynamoDB table {name!r} at {client.meta.endpoint_url}"
@@ -89,6 +133,50 @@ class Table:
     async def get(self, key: Item) -> Item | None:
         answer = await self._ask("get_item", again=True, Key=key, ConsistentRead=True)
         item: Item | None = answer.get("Item")
+        return item
+
+    async def get_many(self, keys: Sequence[Item]) -> dict[str, Item]:
+        """The items that are there, by their sort keys; all keys are of one partition."""
+        found: dict[str, Item] = {}
+        left = list({key["sk"]["S"]: {"pk": key["pk"], "sk": key["sk"]} for key in keys}.values())
+        while left:
+            asked, left = left[:MOST], left[MOST:]
+            request = {self._name: {"Keys": asked, "ConsistentRead": True}}
+            answer = await self._ask("batch_get_item", again=True, RequestItems=request)
+            items = answer.get("Responses", {}).get(self._name, [])
+            more = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+            if len(more) == len(asked):
+                raise StoreUnavailable(f"{self.where} is throttled: not all items were read")
+            found |= {item["sk"]["S"]: item for item in items}
+            left += more
+        return found
+
+    async def put_all(self, writes: Sequence[Write], token: str) -> bool:
+        """Puts all items or none; whether every condition holds. Both a token and conditions by which what
+        was written can be written again make it one that may be asked twice."""
+        if len(writes) == 1:
+            return await self.put(*writes[0], again=True) is not None
+        puts = [
+            {
+                "Put": {
+                    "TableName": self._name,
+                    "Item": item,
+                    "ConditionExpression": condition,
+                    "ExpressionAttributeValues": values,
+                }
+            }
+            for item, condition, values in writes
+        ]
+        try:
+            await self._ask("transact_write_items", again=True, TransactItems=puts, ClientRequestToken=token)
+        except StoreConflict:
+            return False
+        return True
+
+    async def take(self, key: Item) -> Item | None:
+        """Deletes an item, and returns it."""
+        answer = await self._ask("delete_item", Key=key, ReturnValues="ALL_OLD")
+        item: Item | None = answer.get("Attributes")
         return item
 
     async def put(
@@ -127,7 +215,7 @@ class Table:
         *,
         limit: int | None = None,
         newest_first: bool = False,
-    ) -> AsyncIterator[Item]:
+    ) -> AsyncGenerator[Item]:
         """The items of a partition in the order of their sort keys; `limit` is that of a page."""
         more: Item = {} if limit is None else {"Limit": min(limit, 1000)}
         while True:
@@ -146,27 +234,34 @@ class Table:
                 return
             more["ExclusiveStartKey"] = last
 
-    async def remove(self, keys: list[Item]) -> None:
-        doomed = [{"DeleteRequest": {"Key": {"pk": key["pk"], "sk": key["sk"]}}} for key in keys]
-        while doomed:
-            batch, doomed = doomed[:PAGE], doomed[PAGE:]
+    async def write(self, items: Sequence[Item]) -> None:
+        """Puts items one by one, whatever was there."""
+        await self._batches([{"PutRequest": {"Item": item}} for item in items])
+
+    async def remove(self, keys: Sequence[Item]) -> None:
+        places = {(key["pk"]["S"], key["sk"]["S"]): {"pk": key["pk"], "sk": key["sk"]} for key in keys}
+        await self._batches([{"DeleteRequest": {"Key": place}} for place in places.values()])
+
+    async def _batches(self, requests: list[Item]) -> None:
+        while requests:
+            batch, requests = requests[:PAGE], requests[PAGE:]
             answer = await self._ask("batch_write_item", again=True, RequestItems={self._name: batch})
             left = answer.get("UnprocessedItems", {}).get(self._name, [])
             if len(left) == len(batch):
-                raise StoreUnavailable(f"{self.where} is throttled: not all items were deleted")
-            doomed += left
+                raise StoreUnavailable(f"{self.where} is throttled: not all items were written or deleted")
+            requests += left
 
     # ── values of any size ──────────────────────────────────────────────────────────────────────
 
-    async def with_value(self, item: Item, text: str, token: str) -> Item:
-        """The item with its value. The pieces of a long one are written first, under a token of their
-        own: nobody reads them before the item is there."""
+    async def with_value(self, item: Item, text: str, token: str, room: int = PIECE) -> Item:
+        """The item with its value. The pieces of one that is longer than there is room are written first,
+        under a token of their own: nobody reads them before the item is there."""
         data = text.encode()
-        if len(data) <= PIECE:
+        if len(data) <= room:
             return {**item, VALUE: {"S": text}}
         pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
         made = {**item, VALUE: {"S": token}, PIECES: n(len(pieces))}
-        for key, piece in zip(_pieces_of(made), pieces, strict=True):
+        for key, piece in zip(pieces_of(made), pieces, strict=True):
             kept = {name: item[name] for name in (DUE, COLLECT)}
             await self._ask("put_item", again=True, Item={**key, **kept, "piece": {"B": piece}})
         return made
@@ -176,19 +271,19 @@ class Table:
         if PIECES not in item:
             text: str = item[VALUE]["S"]
             return text
-        found = [await self.get(key) for key in _pieces_of(item)]
+        found = [await self.get(key) for key in pieces_of(item)]
         whole = [piece["piece"]["B"] for piece in found if piece is not None]
         return b"".join(whole).decode() if len(whole) == len(found) else None
 
     async def drop_pieces(self, item: Item) -> None:
         """Deletes what an item that is no longer there, or never came, has in further items."""
         if PIECES in item:
-            await self.remove(_pieces_of(item))
+            await self.remove(pieces_of(item))
 
     # ── the server ──────────────────────────────────────────────────────────────────────────────
 
     async def _ask(self, operation: str, *, again: bool = False, **given: Any) -> Any:
-        if operation != "batch_write_item":
+        if operation not in ("batch_get_item", "batch_write_item", "transact_write_items"):
             given["TableName"] = self._name
         try:
             return await self._once(operation, given)
@@ -210,16 +305,20 @@ class Table:
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
         if self._closed:
-            raise StoreUnavailable(f"the state store in {self.where} is closed")
+            raise StoreUnavailable(f"this {self._whose} in {self.where} is closed")
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _refused(self, operation: str, response: Any) -> StoreError:
         code = response.get("Error", {}).get("Code", "unknown")
+        if code == "TransactionCanceledException":
+            reasons = [reason.get("Code") for reason in response.get("CancellationReasons", [])]
+            code = next((f"{each}Exception" for each in reasons if each not in (None, "None")), code)
+            code = {"ThrottlingErrorException": "ThrottlingException"}.get(code, code)
         if code in _LOST:
             return StoreConflict(f"{self.where}: {operation} lost to another writer")
         if code == "ResourceNotFoundException":
             return StoreError(
-                f"{self.where} does not exist: `await state.create_table()` makes it, or give it the string "
+                f"{self.where} does not exist: `create_table()` makes it, or give it the string "
                 "keys pk (partition) and sk (sort), and time to live on expiresAt"
             )
         if code in _BUSY or response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
@@ -236,6 +335,18 @@ class Table:
                 self._client.close()
 
 
+async def wait(lost: int) -> None:
+    """Before the next try, after so many that were lost."""
+    await asyncio.sleep(random.random() * 0.002 * min(lost + 1, 20))
+
+
+def times(due: float | None) -> Item:
+    """When an item expires, and when the table may collect it."""
+    if due is None or due >= FOREVER:
+        return {DUE: n(FOREVER), COLLECT: n(FOREVER)}
+    return {DUE: n(due), COLLECT: n(max(int(due + GRACE) + 1, 0))}
+
+
 def n(value: float) -> Item:
     return {"N": str(value) if isinstance(value, int) else f"{value:.6f}"}
 
@@ -244,7 +355,7 @@ def number(item: Item, name: str) -> float:
     return float(item[name]["N"])
 
 
-def _pieces_of(item: Item) -> list[Item]:
+def pieces_of(item: Item) -> list[Item]:
     name = item["sk"]["S"].partition("#")[0]
     token = item[VALUE]["S"]
     return [

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import re
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from ..errors import ConfigurationError, MissingExtra, StoreError, StoreUnavailable, UnsupportedValue
+from ..errors import UnsupportedValue
 from ..identity import MemoryIdentity, namespace, namespace_prefix
-from ..loops import Closing, PerLoop
+from ..loops import Closing
 from .base import JSON, LogRecord, Record, StateKey
+from .postgres_pool import PostgresPool
 from .values import check_limit, deadline, from_json, to_json, total
 
 if TYPE_CHECKING:
-    from psycopg_pool import AsyncConnectionPool
+    from psycopg import AsyncConnection
 
 __all__ = ["PostgresState"]
-
-CONNECT_SECONDS = 5.0
-
-RECONNECT_SECONDS = 2.0
-"""For so long a pool tries by itself to reach a server that went away; then the next call does."""
 
 SWEEP_EVERY = 100
 """Every so many writes, what has expired is collected."""
@@ -136,38 +130,18 @@ class PostgresState(Closing):
         max_connections: int = 10,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        try:
-            import psycopg
-            import psycopg_pool
-        except ImportError:
-            raise MissingExtra("PostgresState", "postgres") from None
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", schema):
-            raise ConfigurationError(f"schema must be a plain name of letters, digits and _, not {schema!r}")
-        self._psycopg = psycopg
-        self._pool_kind = psycopg_pool.AsyncConnectionPool
-        # A server that only reads is one that another has taken over from, or is about to.
-        self._not_now: tuple[type[Exception], ...] = (
-            psycopg.OperationalError,
-            psycopg.errors.ReadOnlySqlTransaction,
-            psycopg_pool.PoolTimeout,
-            psycopg_pool.PoolClosed,
-            psycopg_pool.TooManyRequests,
-            OSError,
+        self._pool = PostgresPool(
+            "PostgresState",
+            "the state store",
+            dsn,
+            schema,
+            max_connections,
+            self._make_tables,
+            passing=("NumericValueOutOfRange",),
         )
-        try:
-            info = psycopg.conninfo.conninfo_to_dict(dsn)
-        except psycopg.Error:
-            raise ConfigurationError("dsn is no PostgreSQL connection string") from None
-        self._where = (
-            f"{info.get('host', 'the local socket')}:{info.get('port', 5432)}/{info.get('dbname', '')}"
-        )
-        self._dsn = dsn
         self._schema = schema
-        self._most = max_connections
         self._clock = clock
-        self._closed = False
         self._writes = itertools.count(1)
-        self._pools: PerLoop[_Opening] = PerLoop(lambda: _Opening(self._open), lambda each: each.aclose())
 
     async def get(self, key: StateKey) -> Record | None:
         row = await self._one(_GET, key=key.encoded, now=self._clock())
@@ -207,7 +181,7 @@ class PostgresState(Closing):
         statement = _ADD if fresh is None else _ADD_OR_BEGIN
         try:
             row = await self._one(statement, **given)
-        except self._psycopg.errors.NumericValueOutOfRange:
+        except self._pool.errors.NumericValueOutOfRange:
             raise UnsupportedValue("a counter's total must fit into 64 bits") from None
         return None if row is None else int(row[0])
 
@@ -237,11 +211,10 @@ class PostgresState(Closing):
 
     async def aclose(self) -> None:
         """Closes the pool of the running event loop; those of others are closed as their loops end."""
-        self._closed = True
-        await self._pools.aclose()
+        await self._pool.aclose()
 
     def __repr__(self) -> str:
-        return f"<PostgresState at {self._where}>"
+        return f"<PostgresState at {self._pool.where}>"
 
     # ── the server ──────────────────────────────────────────────────────────────────────────────
 
@@ -250,101 +223,22 @@ class PostgresState(Closing):
         return rows[0] if rows else None
 
     async def _all(self, statement: LiteralString, *, again: bool = False, **given: Any) -> Any:
-        pool = await self._pool()
-        failed: Exception
-        for last in (not again, True):
-            asked = False
-            try:
-                async with pool.connection() as connection:
-                    asked = True
-                    cursor = await connection.execute(statement, given)
-                    return await cursor.fetchall() if cursor.description else ()
-            except self._psycopg.errors.NumericValueOutOfRange:
-                raise
-            except self._not_now as error:
-                failed = self._unreachable(error)
-                if last or not asked or self._closed:
-                    break
-            except self._psycopg.Error as error:
-                failed = StoreError(
-                    f"PostgreSQL at {self._where} refused a statement: {type(error).__name__}"
-                )
-                break
-        # Raised out here, the library's error is not its context: that one holds the password.
-        raise failed
+        async def ask(connection: AsyncConnection[Any]) -> Any:
+            cursor = await connection.execute(statement, given)
+            return await cursor.fetchall() if cursor.description else ()
 
-    async def _pool(self) -> AsyncConnectionPool[Any]:
-        if self._closed:
-            raise StoreUnavailable(f"the state store in PostgreSQL at {self._where} is closed")
-        return await self._pools.get().pool()
+        return await self._pool.run(ask, again=again)
 
-    async def _open(self) -> AsyncConnectionPool[Any]:
-        async def prepare(connection: Any) -> None:
-            await connection.set_autocommit(True)
+    async def _make_tables(self, connection: AsyncConnection[Any]) -> None:
+        from psycopg import sql
 
-        options = {"options": f"-c search_path={self._schema}", "connect_timeout": int(CONNECT_SECONDS)}
-        pool = self._pool_kind(
-            self._dsn,
-            kwargs=options,
-            min_size=0,
-            max_size=self._most,
-            reconnect_timeout=RECONNECT_SECONDS,
-            timeout=CONNECT_SECONDS,
-            configure=prepare,
-            check=self._pool_kind.check_connection,
-            open=False,
-        )
-        try:
-            await self._make_tables(options)
-            await pool.open()
-            return pool
-        except self._not_now as error:
-            failed = self._unreachable(error)
-        await pool.close()
-        raise failed
-
-    async def _make_tables(self, options: dict[str, Any]) -> None:
-        """Without waiting for a pool: a server that is not there is told at once."""
-        sql = self._psycopg.sql
-        connection = await self._psycopg.AsyncConnection.connect(self._dsn, **options)
-        async with connection:
-            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-            if self._schema != "public":
-                name = sql.Identifier(self._schema)
-                await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
-            for statement in _SCHEMA:
-                await connection.execute(statement)
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        if self._schema != "public":
+            name = sql.Identifier(self._schema)
+            await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
+        for statement in _SCHEMA:
+            await connection.execute(statement)
 
     async def _sweep(self, now: float) -> None:
         if next(self._writes) % SWEEP_EVERY == 0:
             await self._all(_SWEEP, now=now)
-
-    def _unreachable(self, error: Exception) -> StoreUnavailable:
-        # The library's own text is left out: it can quote the connection string.
-        return StoreUnavailable(
-            f"PostgreSQL at {self._where} cannot be reached or did not answer ({type(error).__name__})"
-        )
-
-
-class _Opening:
-    """A pool that is being opened once for all who wait for it, and again after it could not be."""
-
-    def __init__(self, open_pool: Callable[[], Coroutine[Any, Any, AsyncConnectionPool[Any]]]) -> None:
-        self._open = open_pool
-        self._task: asyncio.Task[AsyncConnectionPool[Any]] | None = None
-
-    async def pool(self) -> AsyncConnectionPool[Any]:
-        task = self._task
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = self._task = asyncio.create_task(self._open())
-        # One caller that is cancelled does not take the pool from the others.
-        return await asyncio.shield(task)
-
-    async def aclose(self) -> None:
-        if self._task is None:
-            return
-        try:
-            pool = await self._task
-        except (StoreError, asyncio.CancelledError):
-            return
-        await pool.close()

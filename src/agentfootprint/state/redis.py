@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..errors import MissingExtra, StoreCorrupt, StoreUnavailable, UnsupportedValue
+from ..errors import UnsupportedValue
 from ..identity import MemoryIdentity, namespace, namespace_prefix
-from ..loops import Closing, PerLoop
+from ..loops import Closing
 from .base import JSON, LogRecord, Record, StateKey
+from .redis_server import GRACE, RedisServer
 from .values import check_limit, deadline, from_json, to_json, total
 
 if TYPE_CHECKING:
     import redis.asyncio
 
 __all__ = ["RedisState"]
-
-CONNECT_SECONDS = 5.0
-
-_NOT_NOW = frozenset(
-    ("ReadOnlyError", "OutOfMemoryError", "ClusterDownError", "MasterDownError", "TryAgainError")
-)
-_UNWELL = re.compile(r"\b(READONLY|OOM|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|BUSY|UNBLOCKED)\b")
-"""What a server answers that is becoming a replica, is full, cannot save or waits for others. The library
-knows some of these words and takes them off; within a script an older server quotes them."""
-
-GRACE = 60.0
-"""Seconds a record outlives its deadline in Redis: the deadline is in the value, so clocks may differ."""
 
 # KEYS: the record. ARGV: now, expected version or "", new version, value, deadline or "", ms to keep or 0.
 # A version that is the new one already was written by an attempt whose answer was lost.
@@ -151,27 +139,12 @@ class RedisState(Closing):
         prefix: str = "agentfootprint",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        try:
-            import redis.asyncio
-        except ImportError:
-            raise MissingExtra("RedisState", "redis") from None
-        self._redis = redis
-        self._given = client
+        self._server = RedisServer("RedisState", url, client)
         self._prefix = prefix
         self._clock = clock
-        self._closed = False
-        self._clients: PerLoop[Any] = PerLoop(
-            lambda: redis.asyncio.Redis.from_url(
-                url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS, retry=None
-            ),
-            lambda made: made.aclose(),
-        )
-        pool = client.connection_pool if client is not None else redis.asyncio.ConnectionPool.from_url(url)
-        options = pool.connection_kwargs
-        self._where = options.get("path") or f"{options.get('host')}:{options.get('port', 6379)}"
 
     async def get(self, key: StateKey) -> Record | None:
-        found = await self._ask("hmget", self._key(key, "record"), ["version", "value", "until"])
+        found = await self._server.ask("hmget", self._key(key, "record"), ["version", "value", "until"])
         version, value, until = found
         if version is None or (until and float(until) <= self._clock()):
             return None
@@ -184,7 +157,7 @@ class RedisState(Closing):
         until = deadline(now, ttl)
         version = secrets.token_hex(8)
         arguments = [repr(now), expected or "", version, text, _number(until), _keep(ttl)]
-        done = await self._script(_COMPARE_AND_SET, [self._key(key, "record")], arguments, again=True)
+        done = await self._server.script(_COMPARE_AND_SET, [self._key(key, "record")], arguments, again=True)
         return Record(from_json(text, key.encoded), version) if done else None
 
     async def increment(
@@ -194,7 +167,7 @@ class RedisState(Closing):
         now = self._clock()
         until = deadline(now, ttl)
         arguments = [repr(now), str(int(by)), "" if limit is None else str(limit), _number(until), _keep(ttl)]
-        outcome, value = await self._script(_INCREMENT, [self._key(key, "counter")], arguments)
+        outcome, value = await self._server.script(_INCREMENT, [self._key(key, "counter")], arguments)
         if outcome == b"limit":
             return None
         if outcome == b"overflow":
@@ -207,7 +180,7 @@ class RedisState(Closing):
         text, now = to_json(value), self._clock()
         until = deadline(now, ttl)
         keys = [self._key(key, "log"), self._key(key, "last")]
-        return int(await self._script(_APPEND, keys, [repr(now), text, _number(until), _keep(ttl)]))
+        return int(await self._server.script(_APPEND, keys, [repr(now), text, _number(until), _keep(ttl)]))
 
     async def read(self, key: StateKey, *, after: int = 0, limit: int | None = None) -> Sequence[LogRecord]:
         check_limit(limit, 0)
@@ -215,7 +188,7 @@ class RedisState(Closing):
         now = self._clock()
         while limit is None or len(found) < limit:
             room = -1 if limit is None else limit - len(found)
-            rows = await self._ask(
+            rows = await self._server.ask(
                 "zrangebyscore", self._key(key, "log"), f"({after}", "+inf", start=0, num=room
             )
             for row in rows:
@@ -229,60 +202,33 @@ class RedisState(Closing):
         return found
 
     async def delete(self, key: StateKey) -> None:
-        await self._ask("delete", *(self._key(key, part) for part in ("record", "counter", "log", "last")))
+        await self._server.ask(
+            "delete", *(self._key(key, part) for part in ("record", "counter", "log", "last"))
+        )
 
     async def forget(self, identity: MemoryIdentity, *, descendants: bool = False) -> int:
         prefix = namespace(identity) if not descendants else namespace_prefix(identity)
         start = f"{self._prefix}:{{{prefix}{'' if descendants else '|'}"
         names: set[bytes] = set()
-        cursor: Any = 0
+        cursor = 0
         while True:
-            cursor, keys = await self._ask("scan", cursor, match=f"{_glob(start)}*", count=1000)
+            cursor, keys = await self._server.ask("scan", cursor, match=f"{_glob(start)}*", count=1000)
             # One record's parts share a hash slot, different records do not.
             for key in keys:
-                if await self._script(_FORGET, [_text(key)], [repr(self._clock())]):
+                if await self._server.script(_FORGET, [_text(key)], [repr(self._clock())]):
                     names.add(key.rpartition(b":")[0])
             if not int(cursor):
                 return len(names)
 
     async def aclose(self) -> None:
         """Closes the connections of the running event loop; those of others are closed as their loops end."""
-        self._closed = True
-        await self._clients.aclose()
+        await self._server.aclose()
 
     def __repr__(self) -> str:
-        return f"<RedisState at {self._where}>"
-
-    # ── the server ──────────────────────────────────────────────────────────────────────────────
+        return f"<RedisState at {self._server.where}>"
 
     def _key(self, key: StateKey, part: str) -> str:
         return f"{self._prefix}:{{{key.encoded}}}:{part}"
-
-    def _client(self) -> Any:
-        if self._closed:
-            raise StoreUnavailable(f"the state store in Redis at {self._where} is closed")
-        return self._given if self._given is not None else self._clients.get()
-
-    async def _script(self, source: str, keys: list[str], arguments: list[str], again: bool = False) -> Any:
-        try:
-            return await self._ask("eval", source, len(keys), *keys, *arguments)
-        except StoreUnavailable:
-            if not again or self._closed:
-                raise
-            return await self._ask("eval", source, len(keys), *keys, *arguments)
-
-    async def _ask(self, command: str, *arguments: Any, **options: Any) -> Any:
-        try:
-            return await getattr(self._client(), command)(*arguments, **options)
-        except self._redis.exceptions.ResponseError as error:
-            if type(error).__name__ in _NOT_NOW or _UNWELL.search(str(error)):
-                raise StoreUnavailable(f"Redis at {self._where} takes no {command} now: {error}") from None
-            raise StoreCorrupt(f"Redis at {self._where} refused {command}: {error}") from None
-        except (self._redis.exceptions.RedisError, OSError) as error:
-            # The library's own text is left out: it can quote the address with its password.
-            raise StoreUnavailable(
-                f"Redis at {self._where} cannot be reached or did not answer ({type(error).__name__})"
-            ) from None
 
 
 def _text(value: bytes | str) -> str:

@@ -20,19 +20,22 @@ __all__ = ["SQLiteState"]
 # AUTOINCREMENT: a log's sequence goes on growing when its newest entries have expired.
 _SCHEMA = Schema(
     name="state",
-    version=1,
-    statements=(
-        "CREATE TABLE agentfootprint_record"
-        " (key TEXT PRIMARY KEY, value TEXT NOT NULL, version TEXT NOT NULL, expires REAL)",
-        "CREATE TABLE agentfootprint_counter (key TEXT PRIMARY KEY, total INTEGER NOT NULL, expires REAL)",
-        "CREATE TABLE agentfootprint_log"
-        " (sequence INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, value TEXT NOT NULL, expires REAL)",
-        "CREATE INDEX agentfootprint_log_key ON agentfootprint_log (key)",
-        "CREATE INDEX agentfootprint_record_expires ON agentfootprint_record (expires)"
-        " WHERE expires IS NOT NULL",
-        "CREATE INDEX agentfootprint_counter_expires ON agentfootprint_counter (expires)"
-        " WHERE expires IS NOT NULL",
-        "CREATE INDEX agentfootprint_log_expires ON agentfootprint_log (expires) WHERE expires IS NOT NULL",
+    steps=(
+        (
+            "CREATE TABLE agentfootprint_record"
+            " (key TEXT PRIMARY KEY, value TEXT NOT NULL, version TEXT NOT NULL, expires REAL)",
+            "CREATE TABLE agentfootprint_counter"
+            " (key TEXT PRIMARY KEY, total INTEGER NOT NULL, expires REAL)",
+            "CREATE TABLE agentfootprint_log (sequence INTEGER PRIMARY KEY AUTOINCREMENT,"
+            " key TEXT NOT NULL, value TEXT NOT NULL, expires REAL)",
+            "CREATE INDEX agentfootprint_log_key ON agentfootprint_log (key)",
+            "CREATE INDEX agentfootprint_record_expires ON agentfootprint_record (expires)"
+            " WHERE expires IS NOT NULL",
+            "CREATE INDEX agentfootprint_counter_expires ON agentfootprint_counter (expires)"
+            " WHERE expires IS NOT NULL",
+            "CREATE INDEX agentfootprint_log_expires ON agentfootprint_log (expires)"
+            " WHERE expires IS NOT NULL",
+        ),
     ),
 )
 

@@ -23,11 +23,17 @@ Work = Callable[[sqlite3.Connection], T]
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The tables one kind of store keeps in a file; several kinds may share the file."""
+    """The tables one kind of store keeps in a file; several kinds may share the file.
+
+    `steps[n]` brings the tables of version n to version n + 1; what was released is never changed.
+    """
 
     name: str
-    version: int
-    statements: tuple[str, ...]
+    steps: tuple[tuple[str, ...], ...]
+
+    @property
+    def version(self) -> int:
+        return len(self.steps)
 
 
 class SQLiteFile:
@@ -175,16 +181,18 @@ class SQLiteFile:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         schema = self._schema
         found = _schema_version(connection, schema.name)
-        if found is None:
+        if found is None or (isinstance(found, int) and found < schema.version):
 
-            def create(connection: sqlite3.Connection) -> None:
+            def migrate(connection: sqlite3.Connection) -> None:
                 connection.execute(_CREATE_META)
-                if _schema_version(connection, schema.name) is None:
-                    for statement in schema.statements:
+                # Another process may have been faster.
+                begun = _schema_version(connection, schema.name) or 0
+                for step in schema.steps[begun:] if isinstance(begun, int) else ():
+                    for statement in step:
                         connection.execute(statement)
-                    connection.execute(_INSERT_META, (schema.name, schema.version))
+                    connection.execute(_SET_VERSION, (schema.name, schema.version))
 
-            _transaction(connection, create)
+            _transaction(connection, migrate)
             found = _schema_version(connection, schema.name)
         if found != schema.version:
             raise StoreUnavailable(
@@ -211,7 +219,7 @@ class SQLiteFile:
 _CREATE_META = (
     "CREATE TABLE IF NOT EXISTS agentfootprint_schema (name TEXT PRIMARY KEY, version INTEGER NOT NULL)"
 )
-_INSERT_META = "INSERT INTO agentfootprint_schema (name, version) VALUES (?, ?)"
+_SET_VERSION = "INSERT OR REPLACE INTO agentfootprint_schema (name, version) VALUES (?, ?)"
 
 _EXPLANATIONS: dict[int | None, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_BUSY: (

@@ -12,7 +12,7 @@ __all__ = ["alive", "check_limit", "deadline", "from_json", "to_json", "total"]
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
-_decode = json.JSONDecoder().decode
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 _MAX_TOTAL = 2**63
 
@@ -32,6 +32,17 @@ def to_json(value: Any) -> str:
     except (TypeError, ValueError, RecursionError):
         pass
     raise UnsupportedValue(f"what is stored must be JSON: {_problem(value)}") from None
+
+
+def _decode(text: str) -> Any:
+    """As `json.loads` of text that begins and ends with the value, for less than half of its price."""
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        raise ValueError("no JSON") from None
+    if end != len(text):
+        raise ValueError("more than one JSON value")
+    return value
 
 
 def from_json(text: Any, where: str) -> Any:

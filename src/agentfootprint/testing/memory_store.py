@@ -14,6 +14,9 @@
         async with MyStore(..., clock=clock) as store:
             await check(store, clock.advance)       # without a clock to move: asyncio.sleep
 
+A store that searches passes `agentfootprint.testing.memory_search` too. These are the checks of the profile
+`full`; `agentfootprint.testing.memory_profiles` has those of the others.
+
 Each check wants a store that holds nothing of the identities it makes up. Needs the extra
 `agentfootprint[testing]`, for hypothesis.
 """
@@ -28,14 +31,14 @@ from typing import Any, TypeAlias
 
 from ..errors import IdentityInvalid, InputInvalid, StoreUnavailable, UnsupportedValue
 from ..identity import MemoryIdentity
-from ..memory.base import MemoryEntry, MemoryStore
+from ..memory.base import ComparingStore, MemoryEntry, MemoryStore
 from .identities import FAMILY, HOSTILE_PAIRS, HOSTILE_PARTS, descends, different_identities
 from .kit import NOT_JSON, VALUES, Advance, for_all, move, must_raise, same
 
 __all__ = ["CHECKS", "TTL_CHECKS", "Check", "TTLCheck"]
 
-Check: TypeAlias = Callable[[MemoryStore], Awaitable[None]]
-TTLCheck: TypeAlias = Callable[[MemoryStore, Advance], Awaitable[None]]
+Check: TypeAlias = Callable[[ComparingStore], Awaitable[None]]
+TTLCheck: TypeAlias = Callable[[ComparingStore, Advance], Awaitable[None]]
 
 _ME = MemoryIdentity("kit", "alice", "t-1")
 
@@ -214,7 +217,7 @@ async def _put_many(store: MemoryStore, batch: list[MemoryEntry]) -> list[Memory
     return list(await store.put_many(_ME, batch))
 
 
-async def expected_names_the_version_to_replace(store: MemoryStore) -> None:
+async def expected_names_the_version_to_replace(store: ComparingStore) -> None:
     entry = MemoryEntry("cas", 1)
     assert await store.put(_ME, entry, expected="never") is None, "there is no version 'never' to replace"
     first = await store.put(_ME, entry, expected="")
@@ -237,7 +240,7 @@ async def versions_are_never_reused(store: MemoryStore) -> None:
         await store.delete(_ME, "reuse")
 
 
-async def one_of_many_writers_wins(store: MemoryStore) -> None:
+async def one_of_many_writers_wins(store: ComparingStore) -> None:
     expected: str | None = ""
     for _ in range(3):
         entries = [MemoryEntry("race", number) for number in range(20)]
@@ -256,7 +259,7 @@ async def concurrent_puts_are_all_kept(store: MemoryStore) -> None:
     assert len(listed) == 50, "entries written at the same time were doubled"
 
 
-async def none_is_not_absent(store: MemoryStore) -> None:
+async def none_is_not_absent(store: ComparingStore) -> None:
     await _put(store, "none", None)
     read = await store.get(_ME, "none")
     assert read is not None, "an entry whose value is None must not read as absent"
@@ -273,7 +276,7 @@ async def bad_pages_are_refused(store: MemoryStore) -> None:
         await must_raise(InputInvalid, call, f"list({limit=}, {cursor=})")
 
 
-async def tenants_never_meet(store: MemoryStore) -> None:
+async def tenants_never_meet(store: ComparingStore) -> None:
     async def meet(pair: tuple[MemoryIdentity, MemoryIdentity]) -> None:
         me, them = pair
         for identity in pair:
@@ -342,7 +345,7 @@ async def a_closed_store_refuses(store: MemoryStore) -> None:
         await must_raise(StoreUnavailable, call, f"{call.func.__name__} on a closed store")
 
 
-async def expired_entries_are_absent(store: MemoryStore, advance: Advance) -> None:
+async def expired_entries_are_absent(store: ComparingStore, advance: Advance) -> None:
     start = (await _put(store, "kept", created=None)).created
     assert start is not None
     for number in range(5):

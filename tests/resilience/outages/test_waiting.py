@@ -13,8 +13,8 @@ import pytest
 from agentfootprint import Stopped, StopReason
 from agentfootprint.errors import AllProvidersFailed, Overloaded, RateLimited
 from agentfootprint.events import CircuitOpened, ModelGaveUp, ModelRetried
-from agentfootprint.providers import http_client
 from agentfootprint.resilience import RetryBudget
+from agentfootprint.vendors import http_client
 from tests.providers.dialects import Dialect
 from tests.providers.server import Exchange, stays_silent
 from tests.resilience.outages.faults import fails, hangs_up

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
 
+from ...embedders.base import Embedding
 from ...errors import StoreUnavailable
 from ...identity import MemoryIdentity, check_part, namespace, namespace_prefix
 from ...loops import Closing
 from ...state.values import alive, check_limit, from_json, to_json
-from ..base import MemoryEntry, Page
+from ..base import Filter, Match, MemoryEntry, Page, Profile, stored
 from .cursor import read_cursor, write_cursor
+from .vectors import Vectors, check_fingerprint, check_search, fits
 
 __all__ = ["InMemoryStore"]
 
@@ -32,28 +34,33 @@ class _Row:
     number: int
     expires: float | None
     version: str
+    embedding: Embedding | None
 
     @property
     def place(self) -> tuple[float, int, str]:
         return (self.created, self.number, self.id)
 
     def entry(self) -> MemoryEntry:
-        return MemoryEntry(
+        return stored(
             self.id,
             from_json(self.value, "an entry"),
             from_json(self.metadata, "an entry's metadata") if self.metadata != "{}" else {},
             self.created,
             self.expires,
             self.version,
+            self.embedding,
         )
 
 
 @dataclass(slots=True)
 class _Space:
-    """The entries of one identity; `order` holds their places, oldest first."""
+    """The entries of one identity; `order` holds their places, oldest first, `fingerprint` says whose
+    embeddings they have."""
 
     rows: dict[str, _Row] = field(default_factory=dict)
     order: list[tuple[float, int, str]] = field(default_factory=list)
+    fingerprint: str | None = None
+    searched: tuple[list[_Row], Vectors] | None = None
 
     def find(self, entry_id: str, now: float) -> _Row | None:
         row = self.rows.get(entry_id)
@@ -63,6 +70,8 @@ class _Space:
         row = self.rows.pop(entry_id, None)
         if row is not None:
             del self.order[bisect_left(self.order, row.place)]
+            if row.embedding is not None:
+                self.searched = None
         return row
 
     def add(self, row: _Row) -> None:
@@ -71,6 +80,16 @@ class _Space:
             self.remove(row.id)
             insort(self.order, place)
         self.rows[row.id] = row
+        if row.embedding is not None or (old is not None and old.embedding is not None):
+            self.searched = None
+
+    def vectors(self) -> tuple[list[_Row], Vectors]:
+        """The rows that have an embedding, oldest first, and their vectors."""
+        if self.searched is None:
+            placed = (self.rows[place[2]] for place in self.order)
+            rows = [row for row in placed if row.embedding is not None]
+            self.searched = rows, Vectors([row.embedding.data for row in rows if row.embedding])
+        return self.searched
 
 
 class InMemoryStore(Closing):
@@ -81,6 +100,7 @@ class InMemoryStore(Closing):
     """
 
     durable = False
+    profile: Profile = "full"
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -97,6 +117,7 @@ class InMemoryStore(Closing):
         texts = _texts(entry)
         now = self._clock()
         with self._lock:
+            self._check_embedded(identity, [entry])
             if expected is not None:
                 row = self._find(identity, entry.id, now)
                 if (row.version if row else "") != expected:
@@ -108,6 +129,7 @@ class InMemoryStore(Closing):
         texts = [_texts(entry) for entry in entries]
         now = self._clock()
         with self._lock:
+            self._check_embedded(identity, entries)
             pairs = zip(entries, texts, strict=True)
             return [self._write(identity, entry, text, now) for entry, text in pairs]
 
@@ -137,13 +159,37 @@ class InMemoryStore(Closing):
             return Page(entries)
         return Page(entries, write_cursor(rows[limit - 1].created, rows[limit - 1].number))
 
+    async def search(
+        self,
+        identity: MemoryIdentity,
+        query: Embedding,
+        *,
+        k: int = 10,
+        min_score: float | None = None,
+        where: Filter | None = None,
+    ) -> Sequence[Match]:
+        self._check_open()
+        wanted, now = check_search(k, where), self._clock()
+        found: list[Match] = []
+        with self._lock:
+            space = self._spaces.get(identity) or _Space()
+            check_fingerprint(space.fingerprint, query.fingerprint)
+            rows, vectors = space.vectors()
+        for at, score in vectors.nearest(query, min_score):
+            row = rows[at]
+            if alive(row.expires, now) and (not wanted or fits(row.entry().metadata, wanted)):
+                found.append(Match(row.entry(), score))
+                if len(found) == k:
+                    break
+        return found
+
     async def delete(self, identity: MemoryIdentity, entry_id: str) -> bool:
         self._check_open()
         check_part("a memory entry's id", entry_id)
         with self._lock:
             space = self._spaces.get(identity)
             row = space.remove(entry_id) if space else None
-            if space and not space.rows:
+            if space and not space.rows and space.fingerprint is None:
                 del self._spaces[identity]
         return row is not None and alive(row.expires, self._clock())
 
@@ -167,6 +213,15 @@ class InMemoryStore(Closing):
         if self._closed:
             raise StoreUnavailable("this in-memory store was closed, its content is gone: make a new one")
 
+    def _check_embedded(self, identity: MemoryIdentity, entries: Sequence[MemoryEntry]) -> None:
+        """Refuses embeddings of another embedder than those that are there, or than each other."""
+        space = self._spaces.get(identity)
+        known = space.fingerprint if space else None
+        for entry in entries:
+            if entry.embedding is not None:
+                check_fingerprint(known, entry.embedding.fingerprint)
+                known = entry.embedding.fingerprint
+
     def _find(self, identity: MemoryIdentity, entry_id: str, now: float) -> _Row | None:
         space = self._spaces.get(identity)
         return space.find(entry_id, now) if space else None
@@ -183,11 +238,21 @@ class InMemoryStore(Closing):
         if created is None:
             created = old.created if old else now
         row = _Row(
-            entry.id, *texts, created, old.number if old else number, entry.expires, version=str(number)
+            entry.id,
+            *texts,
+            created,
+            old.number if old else number,
+            entry.expires,
+            str(number),
+            entry.embedding,
         )
         space.add(row)
+        if entry.embedding is not None:
+            space.fingerprint = entry.embedding.fingerprint
         self._written(entry.expires, now)
-        return MemoryEntry(entry.id, entry.value, entry.metadata, created, entry.expires, row.version)
+        return stored(
+            entry.id, entry.value, entry.metadata, created, entry.expires, row.version, entry.embedding
+        )
 
     def _written(self, expires: float | None, now: float) -> None:
         """Collects what expired once as much may have expired as there is: constant cost per write."""
@@ -199,7 +264,8 @@ class InMemoryStore(Closing):
         for identity, space in list(self._spaces.items()):
             rows = {row.id: row for row in space.rows.values() if alive(row.expires, now)}
             if rows:
-                self._spaces[identity] = _Space(rows, sorted(row.place for row in rows.values()))
+                order = sorted(row.place for row in rows.values())
+                self._spaces[identity] = _Space(rows, order, space.fingerprint)
             else:
                 del self._spaces[identity]
         self._sweep_in = max(sum(len(space.rows) for space in self._spaces.values()), _SWEEP_AFTER)

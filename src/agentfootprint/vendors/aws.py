@@ -17,10 +17,12 @@ import botocore.exceptions
 import botocore.session
 import httpx2
 
-from ..errors import ProviderError, Unauthorized
+from ..errors import ProviderError, Unauthorized, Unavailable
+from ..flow.codec import mended
 from .failures import failure_in, failure_of
 from .guard import check_call
 from .http_client import Reply, broken
+from .parsing import parsed
 from .sse import ServerSentEvent
 
 __all__ = ["BotoTransport", "EventStream", "Signature", "configured_region", "endpoint"]
@@ -118,6 +120,8 @@ class BotoTransport:
         self._threads = ThreadPoolExecutor(most, thread_name_prefix="agentfootprint-bedrock")
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Reply:
+        if path.endswith("/invoke"):
+            return await self._invoke(body)
         data = await self._call(path, body)
         headers = data.pop("ResponseMetadata", {}).get("HTTPHeaders", {})
         return Reply(_changed(data, _encoded), headers)
@@ -150,6 +154,30 @@ class BotoTransport:
             partial(operation, modelId=self._model, **given), begun=False
         )
         return answer
+
+    async def _invoke(self, body: Mapping[str, Any]) -> Reply:
+        """InvokeModel takes and gives JSON of the model's own, as bytes."""
+        check_call(self.base_url)
+        content = mended(json.dumps(body, ensure_ascii=False)).encode()
+
+        def call() -> tuple[bytes, Mapping[str, str]]:
+            answer = self._client.invoke_model(
+                modelId=self._model, body=content, contentType="application/json", accept="application/json"
+            )
+            return answer["body"].read(), answer["ResponseMetadata"]["HTTPHeaders"]
+
+        answered, headers = await self._in_thread(call, begun=False)
+        try:
+            data = parsed(answered)
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            raise Unavailable(
+                f"{self.provider}: answered 200 with something that is no JSON object",
+                provider=self.provider,
+                status=200,
+            )
+        return Reply(data, headers)
 
     async def _in_thread(self, call: Any, *, begun: bool) -> Any:
         try:

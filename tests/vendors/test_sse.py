@@ -9,7 +9,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentfootprint.providers.sse import Lines, ServerSentEvent, ServerSentEvents
+from agentfootprint.vendors.sse import Lines, ServerSentEvent, ServerSentEvents
 
 
 def naive(text: str) -> list[str]:

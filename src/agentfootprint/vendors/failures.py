@@ -88,7 +88,8 @@ _BY_WORD: Mapping[str, type[ProviderError]] = {
 }
 
 _TOO_LONG = re.compile(
-    r"context (length|window|size)|(prompt|input) is too long|too many (input )?tokens|maximum context"
+    r"context (length|window|size)|(prompt|input|text) is too long|too many (input )?tokens"
+    r"|maximum (context|input length)"
     r"|input (length|tokens?) exceed|exceed context limit",
     re.IGNORECASE,
 )

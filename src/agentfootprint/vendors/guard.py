@@ -13,8 +13,8 @@ VARIABLE = "AGENTFOOTPRINT_NO_REAL_CALLS"
 
 
 def forbid_real_calls() -> None:
-    """From now on every provider refuses to ask anything but a loopback address, in this process and in
-    those it starts. The pytest plugin does this for a whole session."""
+    """From now on every provider and embedder refuses to ask anything but a loopback address, in this
+    process and in those it starts. The pytest plugin does this for a whole session."""
     os.environ[VARIABLE] = "1"
 
 
@@ -24,7 +24,7 @@ def allow_real_calls() -> None:
 
 
 def check_call(url: str) -> None:
-    """Called by every provider before it connects.
+    """Called before every request.
 
     Raises:
         ConfigurationError: real calls are forbidden and the address is not this machine's.
@@ -33,7 +33,7 @@ def check_call(url: str) -> None:
         return
     raise ConfigurationError(
         f"a real model at {urlsplit(url).hostname} was about to be asked although {VARIABLE} is set: use "
-        "MockProvider or a server on this machine, or call agentfootprint.providers.allow_real_calls()"
+        "a mock or a server on this machine, or call agentfootprint.providers.allow_real_calls()"
     )
 
 

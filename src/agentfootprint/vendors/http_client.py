@@ -1,4 +1,4 @@
-"""HTTP to a model's server: one client for each event loop, every failure by its name."""
+"""HTTP to a vendor's server: one client for each event loop, every failure by its name."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class HTTPClient:
         try:
             import httpx2
         except ImportError:
-            raise MissingExtra(f"a provider that speaks HTTP itself ({provider})", "http") from None
+            raise MissingExtra(f"{provider} over plain HTTP", "http") from None
         self._framing = framing
         self._auth: Any = auth if auth is not None else httpx2.USE_CLIENT_DEFAULT
         self.provider = provider

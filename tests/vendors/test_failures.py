@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agentfootprint.providers.failures import retry_after
+from agentfootprint.vendors.failures import retry_after
 
 NOON = 1_795_694_400.0  # Thu, 26 Nov 2026 12:00:00 GMT
 

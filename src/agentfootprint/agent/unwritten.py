@@ -1,0 +1,111 @@
+"""Turns that a memory could not take, kept until it can: the answers were paid for and given."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..errors import AgentFootprintError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from ..identity import MemoryIdentity
+    from ..memory.memory import Memory
+    from ..messages import Message
+
+__all__ = ["MOST", "LateTurn", "Unwritten"]
+
+MOST = 1000
+"""So many turns an agent keeps for all its memories; the oldest goes first."""
+
+_log = logging.getLogger("agentfootprint.memory")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LateTurn:
+    """A turn that is still to be written, in its own identity and at its own time. `told` hears of it."""
+
+    memory: Memory
+    identity: MemoryIdentity
+    run_id: str
+    exchange: Sequence[Message]
+    told: Callable[[], None]
+    at: float = field(default_factory=time.time)
+
+
+class Unwritten:
+    """The turns that one agent has still to write. They are in this process only: it says so in the log."""
+
+    def __init__(self) -> None:
+        self._turns: deque[LateTurn] = deque()
+        self._flushing: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def keep(self, turn: LateTurn, error: Exception) -> bool:
+        """Keeps a turn if what kept it from being written may pass; whether it did."""
+        if not (isinstance(error, StoreUnavailable) or getattr(error, "retryable", False)):
+            return False
+        self._turns.append(turn)
+        while len(self._turns) > MOST:
+            lost = self._turns.popleft()
+            _log.error("memory %r: the turn of run %s was never written", lost.memory.id, lost.run_id)
+        return True
+
+    async def flush(self, memory: Memory | None = None, identity: MemoryIdentity | None = None) -> None:
+        """Writes what it can of all turns, or of those that a memory shows to an identity."""
+        for turn in [each for each in self._turns if _shown(each, memory, identity)]:
+            if turn not in self._turns:
+                continue  # Somebody else has it under way.
+            self._turns.remove(turn)
+            try:
+                await turn.memory.remember(turn.identity, turn.run_id, turn.exchange, at=turn.at)
+            except AgentFootprintError as error:
+                if not self.keep(turn, error):
+                    _log.error(
+                        "memory %r: the turn of run %s cannot be written: %s",
+                        turn.memory.id,
+                        turn.run_id,
+                        error,
+                    )
+            except BaseException:
+                self._turns.append(turn)
+                raise
+            else:
+                turn.told()
+
+    def flush_soon(self) -> None:
+        """Begins to write all that is kept, without anybody waiting for it."""
+        if self._turns and (self._flushing is None or self._flushing.done()):
+            self._flushing = asyncio.create_task(self.flush())
+            self._flushing.add_done_callback(_seen)
+
+    async def aclose(self, seconds: float) -> None:
+        """Tries once more, for so long."""
+        flushing, self._flushing = self._flushing, None
+        try:
+            async with asyncio.timeout(seconds):
+                if flushing is not None and flushing.get_loop() is asyncio.get_running_loop():
+                    await flushing
+                await self.flush()
+        except TimeoutError:
+            pass
+        for turn in self._turns:
+            _log.error("memory %r: the turn of run %s was never written", turn.memory.id, turn.run_id)
+
+
+def _shown(turn: LateTurn, memory: Memory | None, identity: MemoryIdentity | None) -> bool:
+    if memory is None or identity is None:
+        return True
+    scope = memory.scope
+    return turn.memory is memory and turn.identity.scoped(scope) == identity.scoped(scope)
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("turns that were to be written late are still kept: %s", error)

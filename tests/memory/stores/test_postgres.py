@@ -1,0 +1,362 @@
+"""Memory in PostgreSQL, beyond the kit: tenants behind row-level security, cut connections, vectors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from agentfootprint.embedders import Embedding
+from agentfootprint.errors import ConfigurationError, InputInvalid, StoreError, StoreUnavailable
+from agentfootprint.identity import MemoryIdentity
+from agentfootprint.memory import MemoryEntry, Not, PostgresStore
+from agentfootprint.memory.stores import postgres, postgres_search
+from tests.servers.databases import free_port
+from tests.servers.proxy import Proxy
+from tests.servers.stores import Place, memory_at, place
+
+ACME = MemoryIdentity("acme", "alice", "t-1")
+OTHER = MemoryIdentity("other", "bob", "t-1")
+
+
+@pytest.fixture(params=["postgres", "pgvector"])
+async def where(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    async with place(request.param, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def plain(tmp_path: Path) -> AsyncIterator[Place]:
+    async with place("postgres", tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def with_vectors(tmp_path: Path) -> AsyncIterator[Place]:
+    async with place("pgvector", tmp_path) as found:
+        yield found
+
+
+async def ask(where: Place, statement: str, *given: Any) -> list[Any]:
+    _, address, schema = where
+    options = {"options": f"-c search_path={schema}"}
+    async with await psycopg.AsyncConnection.connect(address, autocommit=True, **options) as connection:  # type: ignore[arg-type]
+        cursor = await connection.execute(statement.encode(), given)
+        return await cursor.fetchall() if cursor.description else []
+
+
+def towards(*numbers: float) -> Embedding:
+    return Embedding.of([*numbers, *[0.0] * (4 - len(numbers))], "test@4")
+
+
+# ── tenants ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def both_write(store: PostgresStore) -> None:
+    for identity, name in ((ACME, "mine"), (OTHER, "theirs")):
+        await store.put(identity, MemoryEntry(name, name, embedding=towards(1)))
+
+
+async def test_a_statement_without_its_condition_reads_nothing_of_another_tenant(
+    where: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with memory_at(*where) as store:
+        assert (await ask(where, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")) == [(True,)]
+        await both_write(store)
+        assert len(await ask(where, "SELECT * FROM agentfootprint_memory")) == 2
+        everything = "ORDER BY created DESC, number DESC LIMIT %(limit)s"
+        monkeypatch.setattr(postgres, "_LIST", f"{postgres._ROWS} {everything}")
+        monkeypatch.setattr(postgres, "_GET", postgres._ROWS)
+        assert [entry.id for entry in (await store.list(ACME)).entries] == ["mine"]
+        found = await store.get(ACME, "theirs")
+        assert found is not None
+        assert found.id == "mine"
+        assert (await store.list(MemoryIdentity())).entries == ()
+
+
+async def test_a_search_without_its_condition_finds_nothing_of_another_tenant(
+    where: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with memory_at(*where) as store:
+        await both_write(store)
+        for name in ("_VECTORS", "_NEAREST"):
+            statement = getattr(postgres_search, name)
+            assert "namespace = %(space)s" in statement
+            monkeypatch.setattr(postgres_search, name, statement.replace("namespace = %(space)s", "true"))
+        assert [match.entry.id for match in await store.search(ACME, towards(1))] == ["mine"]
+
+
+async def test_a_deletion_without_its_condition_deletes_nothing_of_another_tenant(
+    where: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with memory_at(*where) as store:
+        await both_write(store)
+        monkeypatch.setattr(postgres, "_DELETE", "DELETE FROM agentfootprint_memory RETURNING true")
+        for name in ("_FORGET", "_FORGET_SPACES"):
+            statement = getattr(postgres, name)
+            condition = "namespace >= %(low)s AND namespace < %(high)s"
+            assert condition in statement
+            monkeypatch.setattr(postgres, name, statement.replace(condition, "true"))
+        assert await store.delete(ACME, "mine")
+        assert await store.forget(ACME) == 0
+        assert await ask(where, "SELECT id FROM agentfootprint_memory") == [("theirs",)]
+        assert len(await ask(where, "SELECT * FROM agentfootprint_memory_space")) == 1
+
+
+async def test_a_row_of_another_tenant_cannot_be_written(
+    where: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with memory_at(*where) as store:
+        monkeypatch.setattr(postgres, "namespace", lambda identity: "other/bob/t-1/")
+        with pytest.raises(StoreError):
+            await store.put(ACME, MemoryEntry("mine", 1))
+        assert await ask(where, "SELECT id FROM agentfootprint_memory") == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE agentfootprint_memory DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE agentfootprint_memory_space NO FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE agentfootprint_memory OWNER TO agentfootprint_memory",
+    ],
+)
+async def test_tables_that_do_not_keep_tenants_apart_are_refused(plain: Place, change: str) -> None:
+    async with memory_at(*plain):
+        pass
+    if "OWNER" in change:
+        await ask(plain, f"GRANT CREATE ON SCHEMA {plain[2]} TO agentfootprint_memory")
+    await ask(plain, change)
+    with pytest.raises(StoreUnavailable, match="tenants apart"):
+        async with memory_at(*plain):
+            pass
+
+
+# ── connections ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+async def proxied(plain: Place) -> AsyncIterator[tuple[PostgresStore, Proxy]]:
+    kind, address, name = plain
+    parts = urlsplit(address)
+    assert parts.port is not None
+    async with Proxy(parts.port) as proxy:
+        through = urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{proxy.port}"))
+        async with memory_at(kind, through, name) as store:
+            yield store, proxy
+
+
+async def test_a_connection_that_is_cut_costs_a_retry(proxied: tuple[PostgresStore, Proxy]) -> None:
+    store, proxy = proxied
+    for number in range(3):
+        proxy.swallow_answers(times=1)
+        stored = await store.put(ACME, MemoryEntry("one", number, embedding=towards(1)))
+        assert stored is not None
+        for expected in (stored.version, None):
+            proxy.swallow_answers(times=1)
+            stored = await store.put(ACME, MemoryEntry("one", number), expected=expected)
+            assert stored is not None
+        proxy.swallow_answers(times=1)
+        assert await store.get(ACME, "one") == stored
+        proxy.swallow_answers(times=1)
+        assert stored in (await store.list(ACME)).entries
+        proxy.swallow_answers(times=1)
+        await store.put_many(ACME, [MemoryEntry("many", number, embedding=towards(1)), MemoryEntry("one", 0)])
+        proxy.swallow_answers(times=1)
+        assert [match.entry.id for match in await store.search(ACME, towards(1))] == ["many"]
+    assert [entry.id for entry in (await store.list(ACME)).entries] == ["many", "one"]
+
+
+async def test_an_entry_that_must_be_new_is_written_once_when_an_answer_is_lost(
+    proxied: tuple[PostgresStore, Proxy],
+) -> None:
+    store, proxy = proxied
+    await store.get(ACME, "one")
+    proxy.swallow_answers(times=1)
+    stored = await store.put(ACME, MemoryEntry("one", 1), expected="")
+    assert stored is not None
+    assert await store.get(ACME, "one") == stored
+
+
+async def test_a_deletion_whose_answer_is_lost_says_so(proxied: tuple[PostgresStore, Proxy]) -> None:
+    store, proxy = proxied
+    await store.put(ACME, MemoryEntry("one", 1))
+    proxy.swallow_answers(times=1)
+    with pytest.raises(StoreUnavailable):
+        await store.delete(ACME, "one")
+    assert await store.get(ACME, "one") is None
+
+
+async def test_backends_that_are_ended_under_load_lose_no_call(where: Place) -> None:
+    _, address, schema = where
+    ended = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = %s AND query <> ''"  # not those that just start
+    )
+    # The name of this test's connections: no other test's are ended.
+    named = f"{address}{'&' if '?' in address else '?'}application_name={schema[:60]}"
+    async with memory_at("postgres", named, schema) as store:
+
+        async def turn(number: int) -> None:
+            for each in range(20):
+                written = await store.put(ACME, MemoryEntry(f"{number} {each}", each))
+                assert await store.get(ACME, f"{number} {each}") == written
+
+        turns = [asyncio.create_task(turn(number)) for number in range(5)]
+        while not await ask(where, ended, schema[:60]):
+            pass
+        await asyncio.gather(*turns)
+        assert len((await store.list(ACME, limit=200)).entries) == 100
+
+
+async def test_a_server_that_says_nothing_does_not_hold_a_cancelled_call(
+    proxied: tuple[PostgresStore, Proxy],
+) -> None:
+    store, proxy = proxied
+    stored = await store.put(ACME, MemoryEntry("one", 1))
+    proxy.stall()
+    async with asyncio.timeout(30):  # psycopg itself waits for its cancellation to be answered.
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await store.get(ACME, "one")
+    proxy.heal()
+    assert await store.get(ACME, "one") == stored
+
+
+async def test_a_server_that_is_away_is_named_and_its_password_is_not() -> None:
+    port = free_port()
+    store = PostgresStore(f"postgresql://user:s3ntinel@127.0.0.1:{port}/x")
+    with pytest.raises(StoreUnavailable, match=rf"127\.0\.0\.1:{port}") as caught:
+        await store.get(ACME, "one")
+    told = [repr(store), *traceback.format_exception(caught.value)]
+    error: BaseException | None = caught.value
+    while error is not None:
+        told.append(repr(error))
+        error = error.__cause__ or error.__context__
+    assert "s3ntinel" not in "".join(told)
+    with pytest.raises(ConfigurationError):
+        PostgresStore("postgresql://x", schema='a"b')
+
+
+async def test_what_has_expired_is_collected_with_later_writes(plain: Place) -> None:
+    clock = iter(range(10**6))
+    async with memory_at(*plain, clock=lambda: float(next(clock))) as store:
+        for number in range(5):
+            await store.put(ACME, MemoryEntry(f"short {number}", 1, expires=20.0))
+        for _ in range(100):
+            await store.put(ACME, MemoryEntry("kept", 1))
+        assert await ask(plain, "SELECT id FROM agentfootprint_memory") == [("kept",)]
+
+
+# ── vectors ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_embedding_comes_back_to_the_last_bit(where: Place) -> None:
+    embedding = Embedding.of([1e-45, -3.4028234e38, 0.1, -0.0], "test@4")
+    async with memory_at(*where) as store:
+        await store.put(ACME, MemoryEntry("one", 1, embedding=embedding))
+        found = await store.get(ACME, "one")
+        assert found is not None
+        assert found.embedding == embedding
+
+
+async def test_numbers_and_texts_of_filters_are_compared_exactly(where: Place) -> None:
+    values: list[Any] = [
+        10**23,
+        1e23,
+        2**53,
+        2**53 + 1,
+        0.1,
+        "\\u0000",
+        "\x00",
+        "\\0000",
+        "\ud800",
+        "\\ud800",
+    ]
+    async with memory_at(*where) as store:
+        for number, value in enumerate(values):
+            await store.put(ACME, MemoryEntry(str(number), 0, {"key": value}, embedding=towards(1)))
+        for number, value in enumerate(values):
+            found = await store.search(ACME, towards(1), where={"key": value})
+            assert [match.entry.id for match in found] == [str(number)]
+            others = await store.search(ACME, towards(1), where={"key": Not(value)})
+            assert len(others) == len(values) - 1
+
+
+@pytest.mark.parametrize("dimensions", [8, 2001])
+async def test_an_index_finds_what_is_near_and_a_filter_loses_nothing(
+    with_vectors: Place, dimensions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_search, "EXACT_ROWS", 100)
+    fingerprint = f"test@{dimensions}"
+    entries = [
+        MemoryEntry(
+            str(number),
+            0,
+            {"rare": number % 100 == 99},
+            embedding=Embedding.of([1.0, number / 100, *[0.0] * (dimensions - 2)], fingerprint),
+        )
+        for number in range(300)
+    ]
+    query = Embedding.of([1.0, *[0.0] * (dimensions - 1)], fingerprint)
+    few = MemoryIdentity("acme", "few")
+    async with memory_at(*with_vectors) as store:
+        await store.put_many(ACME, entries)
+        await store.put_many(few, entries[200:205])
+        assert await store.create_vector_index(fingerprint)
+        assert not await store.create_vector_index(fingerprint)
+        plans = await ask(with_vectors, "SELECT indexdef FROM pg_indexes WHERE indexdef LIKE '%%hnsw%%'")
+        assert len(plans) == 1
+        found = await store.search(ACME, query, k=5)
+        assert [match.entry.id for match in found] == ["0", "1", "2", "3", "4"]
+        rare = await store.search(ACME, query, k=5, where={"rare": True})
+        assert [match.entry.id for match in rare] == ["99", "199", "299"]
+        mine = await store.search(few, query)
+        assert [match.entry.id for match in mine] == ["200", "201", "202", "203", "204"]
+
+
+async def test_an_index_that_was_left_unfinished_is_made_anew(with_vectors: Place) -> None:
+    async with memory_at(*with_vectors) as store:
+        await store.put(ACME, MemoryEntry("one", 1, embedding=towards(1)))
+        assert await store.create_vector_index("test@4")
+        broken = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass"
+        await ask(with_vectors, broken, postgres_search._index("test@4"))
+        assert await store.create_vector_index("test@4")
+        assert not await store.create_vector_index("test@4")
+
+
+async def test_an_index_needs_pgvector_and_a_fingerprint(plain: Place, with_vectors: Place) -> None:
+    async with memory_at(*plain) as store:
+        with pytest.raises(StoreError, match="pgvector"):
+            await store.create_vector_index("test@4")
+    async with memory_at(*with_vectors) as store:
+        for fingerprint in ("test", "test@0", "test@4001", "test@x"):
+            with pytest.raises(InputInvalid):
+                await store.create_vector_index(fingerprint)
+
+
+async def test_forgetting_while_others_write_leaves_no_vectors_of_two_embedders(where: Place) -> None:
+    async with memory_at(*where) as store:
+
+        async def write(name: str) -> None:
+            for number in range(15):
+                with contextlib.suppress(StoreError):
+                    embedding = Embedding.of([1.0, number], f"{name}@2")
+                    await store.put_many(
+                        ACME, [MemoryEntry(f"{each}", 1, embedding=embedding) for each in range(3)]
+                    )
+
+        async def forget() -> None:
+            for _ in range(15):
+                await store.forget(ACME)
+
+        await asyncio.gather(write("one"), write("two"), write("one"), write("two"), forget())
+        kinds = await ask(where, "SELECT DISTINCT fingerprint FROM agentfootprint_memory")
+        assert len(kinds) <= 1
