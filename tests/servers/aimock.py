@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import functools
 import json
+import os
+import signal
 import subprocess
 import tempfile
 import urllib.request
@@ -55,8 +57,10 @@ def aimock() -> AIMock:
     script = Path(program("aimock")).resolve().with_name("cli.js")
     command = [program("node"), str(script), "--port", str(port), "--fixtures", str(fixtures)]
     quiet = subprocess.DEVNULL
-    server = subprocess.Popen([*command, "--log-level", "silent"], stdout=quiet, stderr=quiet)
+    command += ["--log-level", "silent"]
+    server = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
     atexit.register(folder.cleanup)
-    atexit.register(server.kill)
+    # The program named node may be a script that starts the real one.
+    atexit.register(os.killpg, server.pid, signal.SIGKILL)
     wait_until(lambda: listens(port), "aimock")
     return AIMock(port)
