@@ -60,7 +60,12 @@ def aimock() -> AIMock:
     command += ["--log-level", "silent"]
     server = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
     atexit.register(folder.cleanup)
-    # The program named node may be a script that starts the real one.
-    atexit.register(os.killpg, server.pid, signal.SIGKILL)
+    atexit.register(_end, server)
     wait_until(lambda: listens(port), "aimock")
     return AIMock(port)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Ends the whole group: the program named node may be a script that starts the real one."""
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
