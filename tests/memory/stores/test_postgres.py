@@ -194,7 +194,7 @@ async def test_a_deletion_whose_answer_is_lost_says_so(proxied: tuple[PostgresSt
     assert await store.get(ACME, "one") is None
 
 
-async def test_backends_that_are_ended_under_load_lose_no_call(where: Place) -> None:
+async def test_backends_that_are_all_ended_once_under_load_lose_no_call(where: Place) -> None:
     _, address, schema = where
     ended = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
