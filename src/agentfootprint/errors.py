@@ -36,6 +36,7 @@
     │   ├── StoreConflict             a compare-and-set lost more often than is reasonable
     │   ├── EmbedderMismatch          vectors of two embedders in one index
     │   └── StoreCorrupt              what is stored is not what was written
+    ├── MemoryModelFailed             a model that works for a memory gave no answer that can be used
     ├── JournalInvalid                a footprint or checkpoint that cannot be read
     ├── UnsupportedValue              a value that cannot be recorded
     └── ProviderError                 a language model could not answer (.status, .retry_after, .provider)
@@ -261,6 +262,12 @@ class EmbedderMismatch(StoreError):
 
 class StoreCorrupt(StoreError):
     code = "store_corrupt"
+
+
+class MemoryModelFailed(AgentFootprintError):
+    """A model that works for a memory gave no answer that can be used: nothing was written of it."""
+
+    code = "memory_model_failed"
 
 
 class JournalInvalid(AgentFootprintError, ValueError):

@@ -28,6 +28,7 @@ __all__ = [
     "HistoryHealed",
     "LimitReached",
     "MemoryFailed",
+    "MemoryFolded",
     "MemoryRecalled",
     "MemoryWritten",
     "ModelEnded",
@@ -283,7 +284,8 @@ class StateRecovered(Event):
 
 @dataclass(frozen=True, slots=True)
 class CostTicked(Event):
-    """A priced call was made. Money is USD as decimal text, None where unknown; `total` is the run's
+    """A priced call was made: `kind` says whether of the agent's model, of an embedder, or of a model that
+    works for a memory. Money is USD as decimal text, None where unknown; `total` is the run's
     so far, across its pauses."""
 
     type: ClassVar[str] = "cost.ticked"
@@ -360,12 +362,21 @@ class MemoryWritten(Event):
 
 @dataclass(frozen=True, slots=True)
 class MemoryFailed(Event):
-    """A memory could not be read or written; the answer is not lost."""
+    """A memory could not be read, written or summarized; the answer is not lost."""
 
     type: ClassVar[str] = "memory.failed"
     memory: str
-    operation: Literal["recall", "remember"]
+    operation: Literal["recall", "remember", "fold"]
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFolded(Event):
+    """So many turns became part of a memory's summary."""
+
+    type: ClassVar[str] = "memory.folded"
+    memory: str
+    turns: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from agentfootprint.events import (
     ToolProgress,
     ToolStarted,
 )
-from agentfootprint.memory import InMemoryStore, Memory
+from agentfootprint.memory import InMemoryStore, Memory, Summarize
 from agentfootprint.messages import LLMResponse, Message, Reasoning, ToolCall
 from agentfootprint.providers import MockProvider
 from agentfootprint.resilience import (
@@ -136,6 +136,10 @@ async def every_way(recorder: Events) -> None:
     await agent(call("look"), "Enough.", max_iterations=1).run("Look.")
     await agent("hi").run("Hi?", messages=[Message.tool("c", "t", "orphan")])
     await resilient_ways(recorder)
+    short = Memory("m", store=InMemoryStore(), kind="narrative", strategy=Summarize(keep=1, after=2))
+    chatty = agent(*"abc", "They talked.", memory=[short])
+    for _ in range(3):
+        await chatty.run("Hi?", identity=ME)
     broken = [Memory("m", scope="principal", store=BrokenStore())]
     await agent("hi", memory=broken, state=BrokenState()).run("Hi?", identity=ME)
 

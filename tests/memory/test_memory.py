@@ -150,7 +150,7 @@ async def test_retention_ends_an_entry() -> None:
     clock = ManualClock()
     store = InMemoryStore(clock=clock)
     brief, lasting = Memory("brief", store=store, retention=60.0), Memory("lasting", store=store)
-    entry = await brief.remember(ALICE, "1", turn("q", "a"))
+    [entry] = await brief.remember(ALICE, "1", turn("q", "a"))
     await lasting.remember(ALICE, "1", turn("q", "a"))
     assert entry.expires is not None
     assert abs(entry.expires - clock.now - 60) < 10
@@ -249,7 +249,7 @@ async def test_what_is_redacted_is_neither_written_nor_embedded() -> None:
     )
     picture = Image(url="https://example.com/receipt.png")
     question = Message.user([Text("I paid with 4111."), picture])
-    written = await memory.remember(ALICE, "1", [question, Message.assistant("With 4111, yes.")])
+    [written] = await memory.remember(ALICE, "1", [question, Message.assistant("With 4111, yes.")])
     assert embedder.asked == ["I paid with [card].\nWith [card], yes."]
     assert "4111" not in str((await store.list(ALICE)).entries)
     recalled = await memory.recall(ALICE, "card")

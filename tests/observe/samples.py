@@ -49,6 +49,7 @@ SAMPLES: tuple[e.Event, ...] = (
     e.MemoryRecalled(RUN, AT, "recall#0", "customer", 5),
     e.MemoryWritten(RUN, AT, "remember#0", "customer", "entry-1"),
     e.MemoryFailed(RUN, AT, "remember#0", "customer", "remember", "the store is full"),
+    e.MemoryFolded(RUN, AT, "remember#0", "customer", 6),
     e.HistoryHealed(RUN, AT, "accept#0", 1, 0),
     e.ConversationSaved(RUN, AT, "answer#0", 7),
     e.ConversationFailed(RUN, AT, "answer#0", "the store could not be written"),

@@ -20,11 +20,12 @@ from ..tools.tool import Tool
 from ..tools.toolset import as_tools
 from .chart import Limits, agent_flow, limit_rules
 from .checkpoint import Checkpoint
-from .checks import check_budget, check_counts, check_memories, check_seconds, is_toolset
+from .checks import check_budget, check_counts, check_memories, check_prices, check_seconds, is_toolset
 from .conversation import Conversation
+from .pricing import Pricing
 from .resuming import Claims
 from .session import Session, Settings
-from .spending import Pricing, Spending
+from .spending import Spending
 from .stream import Buffer
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class Built:
         pricing: Pricing | None = None
         if pricing_table is not None:
             pricing = Pricing(provider, pricing_table, cost_budget, name)
+        check_prices(pricing, memory)
         self._memories = memory
         self._timeout = timeout
         self._allow_anonymous = allow_anonymous

@@ -12,12 +12,12 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import (
-    AgentFootprintError,
     ConfigurationError,
     DeadlineExceeded,
     ReplayRefused,
@@ -30,7 +30,6 @@ from ..events import (
     LimitReached,
     MemoryFailed,
     MemoryRecalled,
-    MemoryWritten,
     RouteDecided,
     ToolEnded,
     ToolStarted,
@@ -42,8 +41,9 @@ from ..tools.arguments import fresh
 from ..tools.base import RunContext
 from .history import close_calls, heal
 from .model_call import ModelCall
-from .paying import paid
-from .recalling import Shown, keep_for_later, recall_from, remember_in
+from .paying import bill, paid
+from .recalling import Shown, recall_from
+from .remembering import remember_in, usage_aside
 from .results import FILTERED
 from .session import Session
 from .spending import Spent
@@ -73,6 +73,7 @@ class AgentState(TypedDict, total=False):
     input: RunInput
     history: Seq[Message]
     recalled: Seq[Message]
+    charges: Seq[Spent]
     memories: tuple[str, ...]
     system: str | None
     messages: Seq[Message]
@@ -154,13 +155,15 @@ async def recall(c: C, name: str) -> None:
     try:
         # A conversation that is continued stands in front of the model already.
         beside = own.turn is not None
-        ask = partial(recall_from, memory, own, beside)
+        ask = partial(recall_from, memory, own, c, beside)
         shown = await c.call("recall", ask, c["input"].text, key=name, returns=Shown)
     except Exception as error:
-        own.tell(MemoryFailed, c, name, "recall", _told(error))
+        own.tell(MemoryFailed, c, name, "recall", own.told(error))
         raise
     own.tell(MemoryRecalled, c, name, len(shown.messages))
     c.extend("recalled", shown.messages)
+    if shown.spent is not None:
+        c.extend("charges", (shown.spent,))
 
 
 _EVERY_SLOT = Decision(("system", "messages", "tools"), "the first turn fills every slot")
@@ -219,7 +222,7 @@ async def call_model(c: C) -> None:
         settings.max_tokens,
         settings.temperature,
     )
-    asking = ModelCall(c, own)
+    asking = ModelCall(c, own, own.spending)
     reply: LLMResponse | None
     if own.spending is None:
         reply = await c.call("model", asking, request, returns=LLMResponse)
@@ -319,19 +322,17 @@ async def remember(c: C) -> None:
         except DeadlineExceeded:
             raise  # Whoever started the run saves the turn: that is not under its deadline.
         except Exception as error:
-            own.tell(ConversationFailed, c, _told(error))
+            own.tell(ConversationFailed, c, own.told(error))
     if not c["output"]:
         return
     exchange = (*given.messages, Message.assistant(c["output"]))
-    for name, memory in own.settings.memories.items():
-        try:
-            await c.call("remember", partial(remember_in, memory, own), exchange, key=name)
-            own.tell(MemoryWritten, c, name, own.run_id)
-        except Exception as error:
-            keep_for_later(memory, own, exchange, error)
-            own.tell(MemoryFailed, c, name, "remember", _told(error))
-        else:
-            own.settings.unwritten.flush_soon()
+    memories = own.settings.memories.values()
+    costs = own.spending is not None and any(memory.costs for memory in memories)
+    with bill(c, own, "memory") if costs else nullcontext():
+        for memory in memories:
+            await remember_in(c, own, memory, exchange)
+    if (used := usage_aside(c)) is not None:
+        c["usage"] = c["usage"] + used
 
 
 # ── effects ─────────────────────────────────────────────────────────────────────────────────────
@@ -349,10 +350,6 @@ async def _call_system(make: Callable[..., Any], own: Session) -> str | None:
     if text is not None and not isinstance(text, str):
         raise ConfigurationError(f"the function given as system= returned {type(text).__name__}, not text")
     return text
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, AgentFootprintError) else f"{type(error).__name__}: {error}"
 
 
 def session(c: C) -> Session:

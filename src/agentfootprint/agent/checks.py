@@ -12,11 +12,13 @@ from ..tools.tool import Tool
 if TYPE_CHECKING:
     from ..memory.memory import Memory
     from ..state.base import StateStore
+    from .pricing import Pricing
 
 __all__ = [
     "check_budget",
     "check_counts",
     "check_memories",
+    "check_prices",
     "check_seconds",
     "is_toolset",
 ]
@@ -41,11 +43,21 @@ def check_memories(memories: Sequence[Memory], state: StateStore | None) -> None
     if len(set(ids)) != len(ids):
         raise ConfigurationError(f"two memories have one id: {', '.join(ids)}")
     for memory in memories:
-        if state is not None and memory.scope == "conversation" and memory.kind == "episodic":
+        if state is not None and memory.scope == "conversation" and memory.kind != "semantic":
             raise ConfigurationError(
                 f"memory {memory.id!r} recalls the conversation that state= already continues: each turn "
                 "would be shown twice. Give it scope='principal', or leave out state="
             )
+
+
+def check_prices(pricing: Pricing | None, memories: Sequence[Memory]) -> None:
+    """What memories ask must have a price where the agent's own model must."""
+    if pricing is None:
+        return
+    for memory in memories:
+        pricing.check_embedder(memory.embedder)
+        for provider in memory.providers:
+            pricing.beside(provider)
 
 
 def check_budget(table: Any, budget: Any) -> None:

@@ -18,8 +18,10 @@ from ..events import (
 )
 from ..flow import Step
 from ..messages import LLMRequest, LLMResponse
+from ..providers.base import LLMProvider
 from .history import usable
 from .session import Session
+from .spending import Spending
 
 __all__ = ["ModelCall"]
 
@@ -29,13 +31,30 @@ _TURNS = 20
 
 
 class ModelCall:
-    """Asks the model of a session with one request, and tells whoever watches."""
+    """Asks a model with one request, and tells whoever watches.
 
-    __slots__ = ("_own", "_step")
+    Args:
+        step: in which it is asked; None after the end of the run.
+        aside: for a memory, not for the user: nobody reads along. `provider` is then the model that is
+            asked, None that of the agent.
+    """
 
-    def __init__(self, step: Step[Any], own: Session) -> None:
+    __slots__ = ("_aside", "_own", "_provider", "_spending", "_step")
+
+    def __init__(
+        self,
+        step: Step[Any] | None,
+        own: Session,
+        spending: Spending | None,
+        *,
+        aside: bool = False,
+        provider: LLMProvider | None = None,
+    ) -> None:
         self._step = step
         self._own = own
+        self._spending = spending
+        self._aside = aside
+        self._provider = provider or own.settings.provider
 
     async def __call__(self, request: LLMRequest) -> LLMResponse:
         reply = await self._paid(request)
@@ -46,19 +65,20 @@ class ModelCall:
             try:
                 reply = _one(reply, await self._paid(further))
             except CostBudgetExceeded:
-                assert self._own.spending is not None
-                self._own.spending.cut_short()  # What there is of the turn was paid for.
+                assert self._spending is not None
+                self._spending.cut_short()  # What there is of the turn was paid for.
                 break
             turns += 1
         return usable(reply)
 
     def _paid(self, request: LLMRequest) -> Awaitable[LLMResponse]:
-        spending = self._own.spending
-        return self._ask(request) if spending is None else spending.pay_for(self._ask, request)
+        if self._spending is None:
+            return self._ask(request)
+        return self._spending.pay_for(self._ask, request, self._provider)
 
     async def _ask(self, request: LLMRequest) -> LLMResponse:
-        step, own = self._step, self._own
-        provider = own.settings.provider
+        step, own, provider = self._step, self._own, self._provider
+        streamed = own.streaming and not self._aside
         own.tell(
             ModelStarted,
             step,
@@ -66,13 +86,13 @@ class ModelCall:
             provider.model,
             len(request.messages),
             len(request.tools),
-            own.streaming,
+            streamed,
         )
         begun = time.monotonic()
         first: float | None = None
         chunks = 0
         try:
-            if own.streaming:
+            if streamed:
                 reply, chunks, first = await self._streamed(request, begun)
             else:
                 reply = await provider.complete(request)
@@ -97,6 +117,7 @@ class ModelCall:
 
     async def _streamed(self, request: LLMRequest, begun: float) -> tuple[LLMResponse, int, float | None]:
         step, own = self._step, self._own
+        assert step is not None
         reply: LLMResponse | None = None
         first: float | None = None
         chunks = 0
@@ -104,7 +125,7 @@ class ModelCall:
         reasoning = own.teller(ReasoningDelta, step)
         drafted = own.teller(ToolCallDrafted, step)
         buffer = own.buffer
-        stream = own.settings.provider.stream(request)
+        stream = self._provider.stream(request)
         try:
             async for chunk in stream:
                 if chunk.response is not None:
@@ -113,8 +134,8 @@ class ModelCall:
                         continue
                 if first is None:
                     first = time.monotonic() - begun
-                    if own.spending is not None:
-                        own.spending.begun()
+                    if self._spending is not None:
+                        self._spending.begun()
                 chunks += 1
                 if chunk.text and text is not None:
                     text(chunk.text)
@@ -131,9 +152,9 @@ class ModelCall:
                 await close()
         if reply is None:
             raise StreamTruncated(
-                f"{own.settings.provider.name}: the stream ended without its final chunk; "
+                f"{self._provider.name}: the stream ended without its final chunk; "
                 "what arrived is not a whole answer",
-                provider=own.settings.provider.name,
+                provider=self._provider.name,
             )
         return reply, chunks, first
 

@@ -1,21 +1,22 @@
-"""What a memory shows to a run and keeps of it, as the run's record has it."""
+"""What a memory shows to a run, as the run's record has it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..events import MemoryWritten
+from ..embedders.usage import EmbeddingUsage, metered
+from ..events import CostTicked
 from ..messages import Message
-from .unwritten import LateTurn
+from .spending import Spent
 
 if TYPE_CHECKING:
+    from ..flow import Step
     from ..memory.memory import Memory
     from .session import Session
 
-__all__ = ["Shown", "Source", "keep_for_later", "recall_from", "remember_in"]
+__all__ = ["Shown", "Source", "recall_from"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +30,23 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Messages in the order they were said, and the entries they are from, oldest first."""
+    """Messages in the order they were said, the entries they are from, and what finding them cost, where an
+    embedder was asked and the agent knows prices."""
 
     messages: tuple[Message, ...]
     sources: tuple[Source, ...]
+    spent: Spent | None = None
 
 
-async def recall_from(memory: Memory, own: Session, beside: bool, query: str) -> Shown:
+async def recall_from(memory: Memory, own: Session, step: Step[Any], beside: bool, query: str) -> Shown:
     identity = own.identity
     assert identity is not None
     await own.settings.unwritten.flush(memory, identity)
-    found = await memory.recall(identity, query, beside=beside)
+    used: list[EmbeddingUsage] = []
+    with metered(used.append):
+        found = await memory.recall(identity, query, beside=beside)
+    spent = None
+    if used and own.spending is not None:
+        spent = await own.spending.embedded(used, partial(own.tell, CostTicked, step))
     pairs = zip(found.entries, found.why, strict=True)
-    return Shown(found.messages, tuple(Source(entry.id, entry.version, why) for entry, why in pairs))
-
-
-async def remember_in(memory: Memory, own: Session, exchange: Sequence[Message]) -> None:
-    assert own.identity is not None
-    await memory.remember(own.identity, own.run_id, exchange)
-
-
-def keep_for_later(memory: Memory, own: Session, exchange: Sequence[Message], error: Exception) -> None:
-    """A turn that could not be written for now is written later, and told then."""
-    assert own.identity is not None
-    told = partial(own.tell, MemoryWritten, None, memory.id, own.run_id)
-    own.settings.unwritten.keep(LateTurn(memory, own.identity, own.run_id, exchange, told), error)
+    return Shown(found.messages, tuple(Source(entry.id, entry.version, why) for entry, why in pairs), spent)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..errors import AgentFootprintError
 from ..events import (
     CircuitClosed,
     CircuitOpened,
@@ -29,7 +30,8 @@ from ..identity import MemoryIdentity
 from ..tools.context import Progress
 from ..tools.dispatch import Dispatcher
 from ..tools.tool import Tool
-from .spending import Pricing, Spending
+from .pricing import Pricing
+from .spending import Spending
 from .unwritten import Unwritten
 
 if TYPE_CHECKING:
@@ -133,6 +135,10 @@ class Session:
         """Tells an event to whoever listens; nothing is made when nobody does."""
         if self._dispatch is not None and self._dispatch.wants(kind):
             self._dispatch(kind(self.run_id, time.time(), None if step is None else step.id, *fields))
+
+    def told(self, error: Exception) -> str:
+        """An error as events tell it."""
+        return str(error) if isinstance(error, AgentFootprintError) else f"{type(error).__name__}: {error}"
 
     def teller(self, kind: type[Event], step: Step[Any]) -> Callable[..., None] | None:
         """`tell` for many events of one kind from one step, such as text chunks; None when nobody

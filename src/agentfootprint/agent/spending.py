@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from ..cost.budget import CostBudget
 from ..cost.estimate import InputEstimate
 from ..cost.ledger import Counted, Ledger
-from ..cost.prices import PricingTable, nano_usd, usd_of
+from ..cost.prices import usd_of
+from ..embedders.usage import EmbeddingUsage
 from ..errors import (
     AllProvidersFailed,
-    ConfigurationError,
     CostBudgetExceeded,
     ProviderError,
 )
 from ..messages import LLMRequest, LLMResponse, Usage
 from ..providers.attempts import gate, settle
-from ..providers.base import LLMProvider, capabilities_of, leaves
+from ..providers.base import LLMProvider, leaves
 from ..vendors.failures import declined
+from .pricing import Pricing
 
 if TYPE_CHECKING:
     from ..identity import MemoryIdentity
     from ..state.base import StateStore
 
-__all__ = ["Pricing", "Spending", "Spent"]
+__all__ = ["Spending", "Spent"]
 
 LEAST_OUTPUT = 64
 """An answer cut to fewer tokens is of no use: its call is not made."""
@@ -36,7 +36,8 @@ TRIES = 5
 """Reservations lost to other runs of the tenant before a call is refused."""
 
 Ask = Callable[[LLMRequest], Awaitable[LLMResponse]]
-Tick = Callable[[str, str, Usage | None, str | None, str | None], None]
+Tick = Callable[[str, str, str, Usage | None, str | None, str | None], None]
+"""Hears of a call: its kind, provider and model, its usage, its cost and the run's so far in USD."""
 Warned = Callable[[str, float], None]
 
 _log = logging.getLogger("agentfootprint.cost")
@@ -61,68 +62,8 @@ class Spent:
     def total(self) -> Decimal | None:
         return None if self.unknown else usd_of(self.nano)
 
-
-class Pricing:
-    """What an agent was given to price and to limit its calls, shared by its runs."""
-
-    __slots__ = ("budget", "name", "provider", "table", "windows")
-
-    def __init__(
-        self, provider: LLMProvider, table: PricingTable, budget: CostBudget | None, name: str
-    ) -> None:
-        self.provider = provider
-        self.table = table
-        self.budget = budget
-        self.windows = () if budget is None else budget.all_windows
-        self.name = name if budget is None or budget.name is None else budget.name
-        if budget is not None and budget.unpriced == "refuse":
-            unknown = [
-                one for one in leaves(provider) if table.cost(one.name, one.model, Usage(1, 1)) is None
-            ]
-            if unknown:
-                models = ", ".join(f"{one.name}:{one.model}" for one in unknown)
-                raise ConfigurationError(
-                    f"cost_budget= cannot be kept: pricing_table has no price for {models}. Give it one "
-                    "with PriceList({...: Price(input=..., output=...)}, otherwise=...), or allow totals "
-                    "that read as unknown with CostBudget(unpriced='allow')"
-                )
-
-    @property
-    def by_identity(self) -> bool:
-        """Whether there are windows that tell tenants apart."""
-        return any(window.per for window in self.windows)
-
-    def worst(self, provider: LLMProvider, tokens: int, output: int) -> int:
-        """The most that one attempt can cost, in nano-USD, whichever model of a chain answers."""
-        most = 0
-        for leaf in leaves(provider):
-            found = self.table.cost(leaf.name, leaf.model, Usage(tokens, output))
-            if found is not None and "prompt_cache" in capabilities_of(leaf):
-                # Writing a prompt cache may cost more than reading the input plain.
-                written = Usage(tokens, output, cache_write_tokens=tokens)
-                found = max(found, self.table.cost(leaf.name, leaf.model, written) or found)
-            most = max(most, 0 if found is None else nano_usd(found))
-        return most
-
-    def of(self, reply: LLMResponse) -> int | None:
-        """What an answer cost, in nano-USD; None when that is not known."""
-        if reply.usage is None or reply.usage.unreported:
-            return None
-        provider, model = reply.provider or self.provider.name, reply.model or self.provider.model
-        try:
-            found = self.table.cost(provider, model, reply.usage)
-            if found is None:
-                # Vendors answer with a dated name of the model that was asked. It may begin with a shorter
-                # one of the chain too, as that of a mini model does with that of the large one.
-                asked = [each.model for each in leaves(self.provider) if each.name == provider]
-                fitting = [each for each in asked if model.startswith(each)]
-                if fitting:
-                    found = self.table.cost(provider, max(fitting, key=len), reply.usage)
-        except Exception:
-            # The answer is there and paid for: it is not thrown away for want of its price.
-            _log.exception("the pricing table failed on %s:%s", provider, model)
-            return None
-        return None if found is None else nano_usd(found)
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.nano + other.nano, self.held + other.held, self.unknown + other.unknown)
 
 
 class Spending:
@@ -133,6 +74,7 @@ class Spending:
         "_capped",
         "_counted",
         "_input",
+        "_kind",
         "_ledger",
         "_pricing",
         "_reserved",
@@ -156,16 +98,24 @@ class Spending:
         self._capped = False
         self._under_way = False
         self._warned = False
+        self._kind = "model"
         self._tick: Tick | None = None
         self._warn: Warned | None = None
         if pricing.budget is not None and state is not None:
             enforced = pricing.budget.on_exceed == "halt"
             self._ledger = Ledger(state, pricing.name, pricing.windows, identity, enforced=enforced)
 
-    def begin(self, spent: Spent, tick: Tick, warn: Warned) -> None:
-        """Goes on from what the run has spent so far."""
+    def begin(self, kind: str, spent: Spent, tick: Tick, warn: Warned) -> None:
+        """Goes on from what the run has spent so far. `kind` says what its calls are for."""
         self._spent = replace(spent, cut=False)
-        self._tick, self._warn = tick, warn
+        self._kind, self._tick, self._warn = kind, tick, warn
+
+    def again(self, tick: Tick) -> Spending:
+        """For what is still to be done when the run is over: another one, of the same budget."""
+        other = Spending(self._pricing, None, None)
+        other._ledger = self._ledger
+        other.begin("memory", self._spent, tick, lambda limit, value: None)
+        return other
 
     def so_far(self) -> Spent:
         """What the run has spent, the call under way included."""
@@ -175,14 +125,34 @@ class Spending:
         """The budget refused the rest of the answer that was under way."""
         self._spent = replace(self._spent, cut=True)
 
-    async def pay_for(self, ask: Ask, request: LLMRequest) -> LLMResponse:
-        """Makes one call: reserves its worst case, and that of every further attempt, and settles what
-        the attempts cost.
+    async def embedded(self, used: Sequence[EmbeddingUsage], tick: Tick) -> Spent:
+        """Counts what embedding has cost; unlike calls of models it is not reserved before. What it was."""
+        costs = [self._pricing.of_embedding(each) for each in used]
+        for each, cost in zip(used, costs, strict=True):
+            self._spent += Spent(cost or 0, unknown=cost is None)
+            self._tell(tick, "embedding", each.provider, each.model, each.usage, cost)
+        known = sum(cost for cost in costs if cost is not None)
+        if self._ledger is not None and known:
+            await self._ledger_says(self._ledger.count(known))
+        return Spent(known, unknown=costs.count(None))
+
+    async def pay_for(
+        self, ask: Ask, request: LLMRequest, provider: LLMProvider | None = None
+    ) -> LLMResponse:
+        """Makes one call of a provider, the agent's own unless given: reserves its worst case, and that of
+        every further attempt, and settles what the attempts cost.
 
         Raises:
             CostBudgetExceeded: it, or a further attempt, could go beyond the budget; it was not made.
             StoreError: the state store could not say what is left.
         """
+        own, self._pricing = self._pricing, self._pricing.beside(provider)
+        try:
+            return await self._paid(ask, request)
+        finally:
+            self._pricing = own
+
+    async def _paid(self, ask: Ask, request: LLMRequest) -> LLMResponse:
         request = await self._affordable(request)
         self._under_way, self._answering = True, False
         outer, around = gate.set(self._again), settle.set(self._over)
@@ -330,16 +300,24 @@ class Spending:
         self._reserved, self._counted = 0, []
         spent, self._under_way = self._spent, False
         self._spent = replace(spent, nano=spent.nano + cost)
-        if self._ledger is None or not counted:
-            return
+        if self._ledger is not None and counted:
+            # Where it fails the reservation stays counted, which is on the safe side.
+            await self._ledger_says(self._ledger.settle(counted, cost - reserved))
+
+    async def _ledger_says(self, said: Awaitable[None]) -> None:
+        """The call is made: that its cost cannot be counted is told, and changes nothing."""
         try:
-            await self._ledger.settle(counted, cost - reserved)
+            await said
         except Exception as error:
-            # The call is made: its reservation stays counted, which is on the safe side.
-            _log.warning("a call's cost could not be settled (%s): its worst case stays counted", error)
+            _log.warning("what a call cost could not be counted in windows of time: %s", error)
 
     def _told(self, provider: str, model: str, usage: Usage | None, cost: int | None) -> None:
         if self._tick is not None:
-            total = self._spent.total
-            told = None if cost is None else f"{usd_of(cost):f}"
-            self._tick(provider, model, usage, told, None if total is None else f"{total:f}")
+            self._tell(self._tick, self._kind, provider, model, usage, cost)
+
+    def _tell(
+        self, tick: Tick, kind: str, provider: str, model: str, usage: Usage | None, cost: int | None
+    ) -> None:
+        total = self._spent.total
+        told = None if cost is None else f"{usd_of(cost):f}"
+        tick(kind, provider, model, usage, told, None if total is None else f"{total:f}")

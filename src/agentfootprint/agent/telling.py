@@ -117,13 +117,24 @@ def _limit(footprint: Footprint, step: StepRecord) -> list[str]:
     return [f"The limit {_written(step, 'stop')} was reached; the model is asked for a last answer."]
 
 
+_KEPT = {
+    "conversation": ("The conversation", "written"),
+    "remember": ("Memory {!r}", "written"),
+    "fold": ("The summary of memory {!r}", "written anew"),
+}
+
+
 def _kept(footprint: Footprint, step: StepRecord) -> list[str]:
     lines = []
     for call in step.calls:
-        what = "The conversation" if call.name == "conversation" else f"Memory {call.key!r}"
-        lines.append(
-            f"{what} could not be written: {call.error[1]}" if call.error else f"{what} was written."
-        )
+        nothing = call.name == "fold" and getattr(call.result, "data", call.result) == 0
+        if call.within is not None or call.name not in _KEPT or nothing:
+            continue
+        what, done = _KEPT[call.name]
+        told = f"{what.format(call.key)} {'could not be' if call.error else 'was'} {done}"
+        asked = sum(each.name == "model" and each.within == f"{call.name}:{call.key}" for each in step.calls)
+        by = f", by {asked} question{'s' if asked > 1 else ''} to a model" if asked else ""
+        lines.append(f"{told}: {call.error[1]}" if call.error else f"{told}{by}.")
     return lines
 
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import AgentFootprintError, StoreUnavailable
+from ..errors import AgentFootprintError, DeadlineExceeded, StoreUnavailable
 
 if TYPE_CHECKING:
     from ..identity import MemoryIdentity
     from ..memory.memory import Memory
-    from ..messages import Message
+    from .remembering import TurnToKeep
 
-__all__ = ["MOST", "LateTurn", "Unwritten"]
+__all__ = ["MOST", "Unwritten"]
 
 MOST = 1000
 """So many turns an agent keeps for all its memories; the oldest goes first."""
@@ -25,36 +22,25 @@ MOST = 1000
 _log = logging.getLogger("agentfootprint.memory")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LateTurn:
-    """A turn that is still to be written, in its own identity and at its own time. `told` hears of it."""
-
-    memory: Memory
-    identity: MemoryIdentity
-    run_id: str
-    exchange: Sequence[Message]
-    told: Callable[[], None]
-    at: float = field(default_factory=time.time)
-
-
 class Unwritten:
     """The turns that one agent has still to write. They are in this process only: it says so in the log."""
 
     def __init__(self) -> None:
-        self._turns: deque[LateTurn] = deque()
+        self._turns: deque[TurnToKeep] = deque()
         self._flushing: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._turns)
 
-    def keep(self, turn: LateTurn, error: Exception) -> bool:
+    def keep(self, turn: TurnToKeep, error: Exception) -> bool:
         """Keeps a turn if what kept it from being written may pass; whether it did."""
-        if not (isinstance(error, StoreUnavailable) or getattr(error, "retryable", False)):
+        passing = isinstance(error, StoreUnavailable | DeadlineExceeded) or getattr(error, "retryable", False)
+        if not passing:
             return False
         self._turns.append(turn)
         while len(self._turns) > MOST:
             lost = self._turns.popleft()
-            _log.error("memory %r: the turn of run %s was never written", lost.memory.id, lost.run_id)
+            _log.error("memory %r: the turn of run %s was never written", lost.memory.id, lost.own.run_id)
         return True
 
     async def flush(self, memory: Memory | None = None, identity: MemoryIdentity | None = None) -> None:
@@ -64,13 +50,13 @@ class Unwritten:
                 continue  # Somebody else has it under way.
             self._turns.remove(turn)
             try:
-                await turn.memory.remember(turn.identity, turn.run_id, turn.exchange, at=turn.at)
+                await turn.write()
             except AgentFootprintError as error:
                 if not self.keep(turn, error):
                     _log.error(
                         "memory %r: the turn of run %s cannot be written: %s",
                         turn.memory.id,
-                        turn.run_id,
+                        turn.own.run_id,
                         error,
                     )
             except BaseException:
@@ -96,14 +82,14 @@ class Unwritten:
         except TimeoutError:
             pass
         for turn in self._turns:
-            _log.error("memory %r: the turn of run %s was never written", turn.memory.id, turn.run_id)
+            _log.error("memory %r: the turn of run %s was never written", turn.memory.id, turn.own.run_id)
 
 
-def _shown(turn: LateTurn, memory: Memory | None, identity: MemoryIdentity | None) -> bool:
+def _shown(turn: TurnToKeep, memory: Memory | None, identity: MemoryIdentity | None) -> bool:
     if memory is None or identity is None:
         return True
-    scope = memory.scope
-    return turn.memory is memory and turn.identity.scoped(scope) == identity.scoped(scope)
+    scope, whose = memory.scope, turn.own.identity
+    return turn.memory is memory and whose is not None and whose.scoped(scope) == identity.scoped(scope)
 
 
 def _seen(task: asyncio.Task[None]) -> None:

@@ -70,6 +70,16 @@ class Ledger:
             for key, ttl in counted:
                 await self._state.increment(key, difference, ttl=ttl)
 
+    async def count(self, amount: int) -> None:
+        """Counts what was spent already, whether or not it goes beyond a limit.
+
+        Raises:
+            StoreError: the state store could not count it in every window.
+        """
+        for window in self._windows:
+            key, ttl = self._counter(window)
+            await self._state.increment(key, amount, ttl=ttl)
+
     async def left(self) -> int | None:
         """What the tightest window has left; None without windows."""
         found = [window.limit - (await self._spent(window)) for window in self._windows]

@@ -58,6 +58,7 @@ class LocalEmbedder(Closing):
 
     name = "local"
     model = MODEL
+    charged = False
     dimensions = DIMENSIONS
     fingerprint = f"local:{MODEL}@{DIMENSIONS}"
 
@@ -100,7 +101,7 @@ class LocalEmbedder(Closing):
             for at, vector in zip(batch, vectors, strict=True):
                 found[at] = Embedding.of(vector, self.fingerprint)
         tokens = sum(len(ids) for _, ids in flat)
-        tell(EmbeddingUsage(self.name, self.model, len(flat), Usage(tokens)))
+        tell(EmbeddingUsage(self.name, self.model, len(flat), Usage(tokens), charged=False))
         embeddings = (found[at] for at in range(len(flat)))
         return [average([(piece, next(embeddings)) for piece, _ in pieces]) for pieces in cut]
 

@@ -21,13 +21,15 @@ class EmbeddingUsage:
     """One request to an embedding model: what a `PricingTable` is asked with.
 
     `usage` is None when the vendor did not say, or when an attempt ended so that nobody knows whether it is
-    charged: unknown is not zero. `texts` counts pieces of split texts one by one.
+    charged: unknown is not zero. `texts` counts pieces of split texts one by one. `charged` is False where
+    nobody sends a bill: the model runs in this process.
     """
 
     provider: str
     model: str
     texts: int
     usage: Usage | None
+    charged: bool = True
 
 
 Meter: TypeAlias = Callable[[EmbeddingUsage], None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .asking import Ask
 from .base import (
     ComparingStore,
     Filter,
@@ -17,9 +18,11 @@ from .base import (
     SearchableStore,
     TextSearch,
 )
+from .facts import Extract, Fact
 from .memory import Memory, Recalled
 from .stores.in_memory import InMemoryStore
-from .strategies import Budget, Chosen, Decay, Hybrid, Strategy, TopK, Window
+from .strategies import Budget, Chosen, Decay, Extracting, Folding, Hybrid, Strategy, TopK, Window
+from .summaries import Summarize
 
 if TYPE_CHECKING:
     from .stores.agentcore import AgentCoreStore as AgentCoreStore
@@ -42,14 +45,19 @@ _LAZY = {
 }
 
 __all__ = [
+    "AgentCoreStore",
+    "Ask",
     "Budget",
     "Chosen",
+    "ComparingStore",
     "Decay",
     "DynamoDBStore",
-    "AgentCoreStore",
-    "ComparingStore",
+    "Extract",
+    "Extracting",
     "ExtractingAgentCoreStore",
+    "Fact",
     "Filter",
+    "Folding",
     "Hybrid",
     "InMemoryStore",
     "Match",
@@ -66,8 +74,9 @@ __all__ = [
     "SQLiteStore",
     "SearchableStore",
     "Strategy",
-    "TopK",
+    "Summarize",
     "TextSearch",
+    "TopK",
     "Window",
 ]
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..embedders.base import Embedder
 from ..errors import ConfigurationError
 from ..identity import MemoryIdentity
+from ..messages import Message
+from .asking import Ask
 from .base import Filter, Match, MemoryEntry, Not, SearchableStore
 
 if TYPE_CHECKING:
+    from .facts import Fact
     from .memory import Memory
 
-__all__ = ["Budget", "Chosen", "Decay", "Hybrid", "Strategy", "TopK", "Window"]
+__all__ = ["Budget", "Chosen", "Decay", "Extracting", "Folding", "Hybrid", "Strategy", "TopK", "Window"]
 
 READ_AHEAD = 4
 """How many times as many matches as are wanted are weighed by their age."""
@@ -49,6 +52,37 @@ class Strategy(Protocol):
         self, memory: Memory, identity: MemoryIdentity, query: str, *, skip: str | None = None
     ) -> Sequence[Chosen]:
         """The turns to show, the most important first, without those of the conversation `skip`."""
+        ...
+
+
+@runtime_checkable
+class Extracting(Strategy, Protocol):
+    """A strategy that makes facts of an exchange before it is written, for memories of kind `semantic`."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks a model for them."""
+        ...
+
+    async def extract(self, memory: Memory, question: Message, answer: Message, ask: Ask) -> Sequence[Fact]:
+        """What is written of an exchange, in its place.
+
+        Raises:
+            MemoryModelFailed: a model was asked and gave no answer that can be used.
+        """
+        ...
+
+
+@runtime_checkable
+class Folding(Strategy, Protocol):
+    """A strategy that writes back what it makes of many turns, for memories of kind `narrative`."""
+
+    async def fold(self, memory: Memory, identity: MemoryIdentity, ask: Ask) -> int:
+        """Called after each turn was written, with its (scoped) identity: how many turns were folded.
+
+        Raises:
+            MemoryModelFailed: a model was asked and gave no answer that can be used.
+        """
         ...
 
 
@@ -213,6 +247,15 @@ class Hybrid:
         return list(chosen.values())
 
 
+def parts_of(strategy: object) -> Iterator[object]:
+    """The strategies that a strategy is made of; itself, if of none."""
+    if not isinstance(strategy, Hybrid):
+        yield strategy
+        return
+    for part in strategy.parts:
+        yield from parts_of(part)
+
+
 def embedder_of(strategy: object) -> Embedder | None:
     found = getattr(strategy, "embedder", None)
     return found if isinstance(found, Embedder) else None
@@ -229,7 +272,7 @@ async def _search(
 ) -> Sequence[Match]:
     assert isinstance(memory.store, SearchableStore)
     [vector] = await embedder.embed([query], purpose="query")
-    where: Filter = {"memory": memory.id} | ({} if skip is None else {"conversation": Not(skip)})
+    where: Filter = {"memory": memory.searched} | ({} if skip is None else {"conversation": Not(skip)})
     return await memory.store.search(identity, vector, k=k, min_score=min_score, where=where)
 
 

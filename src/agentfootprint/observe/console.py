@@ -192,6 +192,7 @@ _SAY: Mapping[type[e.Event], Callable[[Any], str]] = {
     e.ToolProgress: _progress,
     e.ToolEnded: lambda x: f"{_name(x.tool)} {x.outcome} in {seconds(x.duration)} {_quoted(x.result)}",
     e.MemoryFailed: lambda x: f"{_name(x.memory)} {x.operation} {_quoted(x.message)}",
+    e.MemoryFolded: lambda x: f"{_name(x.memory)} {x.turns} turns summarized",
     e.ConversationFailed: lambda x: _quoted(x.message),
     e.Emitted: lambda x: f"{_name(x.name)} {shown(x.data, _CONTENT)}",
 }
