@@ -13,10 +13,12 @@ from agentfootprint import Agent, MemoryIdentity
 from agentfootprint.embedders import MockEmbedder
 from agentfootprint.memory import (
     AgentCoreStore,
+    Extract,
     InMemoryStore,
     Memory,
     PineconeStore,
     SearchableStore,
+    Summarize,
     TopK,
     Window,
 )
@@ -46,13 +48,15 @@ async def a_store(kind: str, folder: Path) -> AsyncIterator[Any]:
         yield await stack.enter_async_context(made)
 
 
-@pytest.mark.parametrize("kind", STORES)
-async def test_two_tenants_talk_and_neither_hears_the_other(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+
+
+@pytest.mark.parametrize("kind", STORES)
+async def test_two_tenants_talk_and_neither_hears_the_other(kind: str, tmp_path: Path) -> None:
     async with a_store(kind, tmp_path) as store:
         memories = [Memory("said", scope="principal", strategy=Window(5), store=store)]
         if isinstance(store, SearchableStore):
@@ -72,3 +76,26 @@ async def test_two_tenants_talk_and_neither_hears_the_other(
         assert [message.text for message in model.requests[-1].messages] == ["where is my order?"]
         await agent.run("and mine?", identity=BOB)
         assert "my order is B-9" in [message.text for message in model.requests[-1].messages]
+
+
+@pytest.mark.parametrize("kind", STORES)
+async def test_facts_and_summaries_of_two_tenants_are_kept_apart(kind: str, tmp_path: Path) -> None:
+    async with a_store(kind, tmp_path) as store:
+        orders = Extract(patterns={"order": r"[A-Z]-\d+"})
+        memories = [Memory("facts", kind="semantic", scope="tenant", strategy=orders, store=store)]
+        if store.profile == "full":
+            teller = MockProvider(respond=lambda request: f"summary {request.messages[0].text.count('user')}")
+            story = Summarize(1, 2, provider=teller)
+            memories.append(Memory("story", kind="narrative", scope="tenant", strategy=story, store=store))
+        model = MockProvider(reply="I see.")
+        agent = Agent(model, memory=memories)
+        for who, text in ((ANN, "A-1 is late"), (BOB, "B-9 is late"), (ANN_LATER, "A-2 too"), (ANN, "Hm.")):
+            await agent.run(text, identity=who)
+        await agent.run("So?", identity=ANN)
+        facts, *rest = (message.text.splitlines()[-1] for message in model.requests[-1].messages)
+        assert facts.startswith("- order: A-2 (")
+        assert rest == (["summary 2", "Hm.", "I see.", "So?"] if store.profile == "full" else ["So?"])
+        assert "B-9" not in str(model.requests[-1])
+        await agent.forget(MemoryIdentity("acme", "ann"))
+        await agent.run("So?", identity=ANN)
+        assert [message.text for message in model.requests[-1].messages] == ["So?"]
