@@ -27,7 +27,13 @@ from agentfootprint.events import Event, ModelGaveUp, ModelRetried
 from agentfootprint.messages import LLMChunk, LLMRequest, LLMResponse
 from agentfootprint.providers import LLMProvider, MockProvider
 from agentfootprint.providers.attempts import gate
-from agentfootprint.resilience import GiveUp, RetryBudget, RetryPolicy, with_retry
+from agentfootprint.resilience import (
+    GiveUp,
+    RetryBudget,
+    RetryPolicy,
+    with_circuit_breaker,
+    with_retry,
+)
 from agentfootprint.resilience.retry import Retrying
 from agentfootprint.state import InMemoryState
 from tests.resilience.support import REQUEST, Ask, Scripted, both_ways, complete, stream, types
@@ -304,6 +310,31 @@ async def test_one_policy_serves_everything_that_is_tried_again() -> None:
 def test_a_policy_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         RetryPolicy(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"policy": RetryPolicy(), "max_attempts": 5}, "says all of it"),
+        ({"policy": 5}, "must be a RetryPolicy"),
+        ({"budget": 0.2}, "must be a RetryBudget"),
+        ({"max_attempts": 0}, "max_attempts"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        with_retry(Scripted("x"), **wrong)
+
+
+@pytest.mark.parametrize("state", ["redis://localhost", InMemoryState, object()])
+def test_a_state_that_is_none_is_refused_where_it_is_given(state: Any) -> None:
+    for make in (
+        lambda: RetryBudget(state=state),
+        lambda: with_circuit_breaker(Scripted("x"), state=state),
+        lambda: Agent(Scripted("x"), state=state),
+    ):
+        with pytest.raises(ConfigurationError, match="no StateStore"):
+            make()
 
 
 def test_a_chain_may_be_retried_if_any_of_its_errors_may() -> None:

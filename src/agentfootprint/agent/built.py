@@ -15,6 +15,7 @@ from ..identity import MemoryIdentity
 from ..observe.dispatch import Dispatch
 from ..observe.registry import Recorders
 from ..providers.base import check_provider
+from ..state.base import check_state
 from ..tools.base import RunContext, Toolset
 from ..tools.tool import Tool
 from ..tools.toolset import as_tools
@@ -107,6 +108,8 @@ class Built:
         )
         self._toolsets = tuple(item for item in tools if is_toolset(item))
         self._tools = as_tools(cast(Any, item) for item in tools if not is_toolset(item))
+        if state is not None:
+            check_state(state)
         check_memories(memory, state)
         check_budget(pricing_table, cost_budget)
         self._state = state

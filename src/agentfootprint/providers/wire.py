@@ -171,12 +171,25 @@ async def _drain(events: AsyncIterator[object]) -> None:
         pass
 
 
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxTokens")
+"""What APIs call the most tokens of an answer."""
+
+
 def joined(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """A body with the caller's own fields. Tools join those of the request: the vendor's own tools stand
-    beside functions."""
+    """A body with the caller's own fields, which go first. Tools join those of the request: the vendor's own
+    tools stand beside functions. Of two limits to the answer the lower holds: a budget may have set one."""
     both = body | dict(extra)
-    if "tools" in body and "tools" in extra:
-        both["tools"] = [*body["tools"], *extra["tools"]]
+    for key, value in extra.items():
+        there = body.get(key)
+        if key == "tools" and there is not None:
+            both[key] = [*there, *value]
+        elif isinstance(there, dict) and isinstance(value, Mapping):
+            both[key] = joined(there, value)
+        elif key in _LIMITS and (limits := [body[name] for name in _LIMITS if name in body]):
+            both[key] = min(value, *limits)
+            for other in _LIMITS:
+                if other != key:
+                    both.pop(other, None)  # The caller knows what this server calls it.
     return both
 
 

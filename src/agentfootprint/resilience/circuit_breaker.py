@@ -65,7 +65,8 @@ def with_circuit_breaker(
             cooldown, at least 30).
         state: one breaker for all instances that share this store; default: this process alone.
         name: what instances share it by; default `provider:model`.
-        counts: whether an error is the provider's fault.
+        counts: whether an error is the provider's fault. That a whole chain of fallbacks failed is not
+            counted: its providers have breakers of their own.
         fail_open: while the store is down, go on with what this process knows; otherwise refuse.
         hook: called with each event, in a run and outside.
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
-from ..errors import ProviderError
+from ..errors import ConfigurationError, ProviderError
 from ..events import ModelGaveUp, ModelRetried
 from ..messages import LLMChunk, LLMRequest, LLMResponse
 from ..providers.attempts import again, over
@@ -42,18 +42,28 @@ def with_retry(
 
     Args:
         max_attempts, initial_delay, max_delay, max_total: those of `RetryPolicy`, in seconds.
-        policy: all of it as one value, instead of these four.
+        policy: all of it as one value, in the place of these four.
         budget: what share of requests may be retried; default: a bucket of this provider's own in
             this process. One that several providers or instances share is made with `RetryBudget(...)`.
         hook: called with each event, in a run and outside.
+
+    Raises:
+        ConfigurationError: a number that cannot be, or a policy and one of its four numbers.
     """
+    numbers = RetryPolicy(
+        max_attempts=max_attempts, initial_delay=initial_delay, max_delay=max_delay, max_total=max_total
+    )
     if policy is None:
-        policy = RetryPolicy(
-            max_attempts=max_attempts,
-            initial_delay=initial_delay,
-            max_delay=max_delay,
-            max_total=max_total,
+        policy = numbers
+    elif not isinstance(policy, RetryPolicy):
+        raise ConfigurationError(f"policy= must be a RetryPolicy(...), not {type(policy).__name__}")
+    elif numbers != RetryPolicy():
+        raise ConfigurationError(
+            "with_retry(policy=...) says all of it: set max_attempts, initial_delay, max_delay and max_total "
+            "in the RetryPolicy"
         )
+    if budget is not None and not isinstance(budget, RetryBudget):
+        raise ConfigurationError(f"budget= must be a RetryBudget(...), not {type(budget).__name__}")
     return Retrying(provider, policy, budget if budget is not None else RetryBudget(hook=hook), hook)
 
 

@@ -100,8 +100,9 @@ class Shared(Generic[R]):
         self._state = state
         self._key: StateKey | None = None
         if state is not None:
-            from ..state.base import StateKey
+            from ..state.base import StateKey, check_state
 
+            check_state(state)
             self._key = StateKey(identity, kind, name)
         self._what = f"{kind} {name}"
         self._empty = empty

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from ..errors import ConfigurationError
 from ..identity import MemoryIdentity, check_part, namespace
 
-__all__ = ["JSON", "LogRecord", "Record", "StateKey", "StateStore"]
+__all__ = ["JSON", "LogRecord", "Record", "StateKey", "StateStore", "check_state"]
 
 JSON: TypeAlias = Any
 """None, bool, int, float, str, and lists and string-keyed dicts of them."""
@@ -117,3 +117,17 @@ class StateStore(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+def check_state(state: object) -> None:
+    """Refuses what is no state store, as early as it is given to something.
+
+    Raises:
+        ConfigurationError: it lacks a method of `StateStore`, or is a class.
+    """
+    if isinstance(state, type) or not isinstance(state, StateStore):
+        given = f"the class {state.__name__}" if isinstance(state, type) else f"a {type(state).__name__}"
+        raise ConfigurationError(
+            f"state= is {given}, which is no StateStore: use InMemoryState(), SQLiteState(path), "
+            "RedisState(url), PostgresState(dsn) or an object with its methods"
+        )
