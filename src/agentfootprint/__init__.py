@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .agent import Agent as Agent
     from .agent import Checkpoint as Checkpoint
     from .agent import Completed as Completed
+    from .agent import OutputFallback as OutputFallback
     from .agent import Paused as Paused
     from .agent import Stopped as Stopped
     from .agent import StopReason as StopReason
@@ -27,6 +28,7 @@ _EXPORTS = {
     "Checkpoint": "agent",
     "Completed": "agent",
     "MemoryIdentity": "identity",
+    "OutputFallback": "agent",
     "Paused": "agent",
     "StopReason": "agent",
     "Stopped": "agent",
@@ -42,6 +44,7 @@ __all__ = [
     "Checkpoint",
     "Completed",
     "MemoryIdentity",
+    "OutputFallback",
     "Paused",
     "StopReason",
     "Stopped",

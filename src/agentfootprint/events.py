@@ -25,6 +25,7 @@ __all__ = [
     "CostTicked",
     "Emitted",
     "Event",
+    "GuardrailTripped",
     "HistoryHealed",
     "LimitReached",
     "MemoryFailed",
@@ -37,6 +38,8 @@ __all__ = [
     "ModelGaveUp",
     "ModelRetried",
     "ModelStarted",
+    "OutputFellBack",
+    "OutputRejected",
     "RateLimitWaited",
     "ReasoningDelta",
     "RouteDecided",
@@ -402,6 +405,34 @@ class ConversationFailed(Event):
 
     type: ClassVar[str] = "conversation.failed"
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRejected(Event):
+    """The model's answer does not fit `output=`; the first that does not is `attempt` 1."""
+
+    type: ClassVar[str] = "output.rejected"
+    attempt: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFellBack(Event):
+    """No answer of the model fits, and `tier` was asked to stand in; `failed` says why it could not."""
+
+    type: ClassVar[str] = "output.fell_back"
+    tier: Literal["recover", "canned"]
+    failed: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailTripped(Event):
+    """A guardrail stopped the run; `reason` is its own word."""
+
+    type: ClassVar[str] = "guardrail.tripped"
+    guardrail: str
+    stage: Literal["input", "output"]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from agentfootprint import Agent, Completed
 from agentfootprint.agent import Result
@@ -13,6 +13,8 @@ from agentfootprint.messages import LLMChunk, LLMRequest, LLMResponse, Message, 
 from agentfootprint.providers import MockProvider
 
 call = MockProvider.call
+
+Output = TypeVar("Output")
 
 
 def scripted(*replies: Any, tools: Iterable[Any] = (), **options: Any) -> Agent[Any, str]:
@@ -25,7 +27,7 @@ def mock_of(agent: Agent[Any, str]) -> MockProvider:
     return agent.provider
 
 
-def completed(result: Result[str]) -> Completed[str]:
+def completed(result: Result[Output]) -> Completed[Output]:
     assert isinstance(result, Completed), result
     return result
 

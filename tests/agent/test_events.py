@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agentfootprint import Agent, MemoryIdentity, Paused, ToolContext, tool
+from agentfootprint.agent import OutputFallback
 from agentfootprint.cost import Price, PriceList
 from agentfootprint.errors import ConfigurationError, Overloaded, StoreUnavailable
 from agentfootprint.events import (
@@ -140,6 +141,9 @@ async def every_way(recorder: Events) -> None:
     chatty = agent(*"abc", "They talked.", memory=[short])
     for _ in range(3):
         await chatty.run("Hi?", identity=ME)
+    standing_in = OutputFallback(canned=0)
+    await agent("no", output=int, output_retries=0, output_fallback=standing_in).run("How many?")
+    await agent("hi", input_guardrails=[lambda guarded: "no"]).run("Hi?")
     broken = [Memory("m", scope="principal", store=BrokenStore())]
     await agent("hi", memory=broken, state=BrokenState()).run("Hi?", identity=ME)
 

@@ -53,6 +53,9 @@ SAMPLES: tuple[e.Event, ...] = (
     e.HistoryHealed(RUN, AT, "accept#0", 1, 0),
     e.ConversationSaved(RUN, AT, "answer#0", 7),
     e.ConversationFailed(RUN, AT, "answer#0", "the store could not be written"),
+    e.OutputRejected(RUN, AT, "answer#0", 1, ("amount: missing, it is required",)),
+    e.OutputFellBack(RUN, AT, "settle#0", "recover", "ValueError: no"),
+    e.GuardrailTripped(RUN, AT, "guard_input#0", "no_cards", "input", "a card number"),
     e.StepEnded(RUN, AT, "route#0", "route", "done", 0.0001),
     e.Emitted(RUN, AT, "tool#0", "parsed", {"rows": 3, "names": ["a", "ü"], "ok": True}),
 )

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, assert_never, assert_type
 
+from pydantic import TypeAdapter
+
 from agentfootprint import (
     Agent,
     Checkpoint,
     Completed,
     MemoryIdentity,
+    OutputFallback,
     Paused,
     Stopped,
     StopReason,
@@ -44,6 +47,24 @@ def an_agent_needs_no_annotation() -> None:
     assert_type(result, Completed[str] | Paused | Stopped[str])
     assert_type(result.output, str | None)
     print(result.output)
+
+
+async def an_agent_s_answers_are_of_the_type_it_was_given() -> None:
+    agent = Agent(provider, output=Refund)
+    assert_type(agent, Agent[Any, Refund])
+    assert_type((await agent.run("Hi.")).output, Refund | None)
+    match await agent.run("Hi."):
+        case Completed(output=refund):
+            assert_type(refund, Refund)
+        case _:
+            pass
+    either = Agent(provider, output=TypeAdapter(int | Refund))
+    assert_type((await either.run("Hi.")).output, int | Refund | None)
+    many = Agent(provider, output=list[Refund])
+    assert_type((await many.run("Hi.")).output, list[Refund] | None)
+    OutputFallback(canned=Refund(Decimal(0)))
+    Agent(provider, output=Refund, output_fallback=OutputFallback(canned=Refund(Decimal(0))))
+    Agent(provider, output=Refund, output_fallback=OutputFallback(canned="no"))  # type: ignore[misc]
 
 
 async def an_agent_knows_its_dependencies_and_its_output() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .agent import Agent
 from .checkpoint import Checkpoint
+from .contract import OutputFallback, OutputProblem
+from .guardrails import Guarded, Guardrail
 from .results import Completed, Paused, Result, Stopped, StopReason, is_paused
 from .stream import AgentStream
 
@@ -12,6 +14,10 @@ __all__ = [
     "AgentStream",
     "Checkpoint",
     "Completed",
+    "Guarded",
+    "Guardrail",
+    "OutputFallback",
+    "OutputProblem",
     "Paused",
     "Result",
     "StopReason",

@@ -54,7 +54,7 @@ CLOSING_SECONDS = 5.0
 """So long closing waits for memories that could not be written before."""
 
 
-class Agent(Built, Generic[Deps, Output]):
+class Agent(Built[Output], Generic[Deps, Output]):
     """A model, its instructions and its tools; every run leaves a footprint that explains it.
 
     The object holds no state of a run. Build it once and share it between requests and tenants.
@@ -83,6 +83,14 @@ class Agent(Built, Generic[Deps, Output]):
             state store is not shared.
         checkpoint_ttl: seconds a checkpoint may wait for an answer; None: for ever.
         conversation_retention: seconds a conversation is kept after its last turn; None: for ever.
+        output: the type of the answer, whatever pydantic has a JSON Schema for; for a union, which type
+            checkers do not take as a class, a `TypeAdapter(A | B)`. Text, unless given.
+        output_retries: how often the model may answer again when its answer does not fit.
+        output_fallback: what answers when no answer fits; without it the run raises `OutputInvalid`.
+        input_guardrails: functions of a `Guarded` that say why a question must not be asked, or None; they
+            end before the model is asked.
+        output_guardrails: the same of the answer, before anybody gets it. A stream has shown its pieces by
+            then.
 
     Raises:
         ConfigurationError: the parts do not fit together; the message names which and how to fix it.
@@ -207,6 +215,8 @@ class Agent(Built, Generic[Deps, Output]):
         record = await claims.check(checkpoint, self.name, identity)
         self._check_identity(checkpoint.identity)
         toolset = await self._offered(checkpoint.identity, deps, checkpoint.run_id)
+        answering = self._settings.answering
+        claims.check_output(checkpoint, None if answering is None else answering.contract)
         claims.check_tools(checkpoint, {tool.name: tool for tool in toolset})
         given = answers_for(checkpoint, answer, answers)
         dispatch = self._dispatch(recorders, None)

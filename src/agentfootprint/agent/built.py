@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from ..errors import (
     ConfigurationError,
@@ -19,10 +20,13 @@ from ..state.base import check_state
 from ..tools.base import RunContext, Toolset
 from ..tools.tool import Tool
 from ..tools.toolset import as_tools
+from .answering import answering_of, check_no_tool
 from .chart import Limits, agent_flow, limit_rules
 from .checkpoint import Checkpoint
 from .checks import check_budget, check_counts, check_memories, check_prices, check_seconds, is_toolset
+from .contract import Contract, OutputFallback
 from .conversation import Conversation
+from .guardrails import Guardrail, check_guardrails
 from .pricing import Pricing
 from .resuming import Claims
 from .session import Session, Settings
@@ -30,6 +34,9 @@ from .spending import Spending
 from .stream import Buffer
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from typing_extensions import TypeVar
+
     from ..cost.budget import CostBudget
     from ..cost.prices import PricingTable
     from ..memory.memory import Memory
@@ -37,12 +44,16 @@ if TYPE_CHECKING:
     from ..providers.base import LLMProvider
     from ..state.base import StateStore
 
+    Output = TypeVar("Output", default=str)
+else:
+    Output = typing.TypeVar("Output")
+
 __all__ = ["Built"]
 
 CHECKPOINT_SECONDS = 7 * 24 * 3600.0
 
 
-class Built:
+class Built(Generic[Output]):
     """The parts of an agent. `Agent` documents them and adds what can be done with them."""
 
     __slots__ = (
@@ -87,9 +98,15 @@ class Built:
         checkpoint_key: bytes | str | None = None,
         checkpoint_ttl: float | None = CHECKPOINT_SECONDS,
         conversation_retention: float | None = None,
+        output: type[Output] | TypeAdapter[Output] | None = None,
+        output_retries: int = 1,
+        output_fallback: OutputFallback[Output] | None = None,
+        input_guardrails: Sequence[Guardrail] = (),
+        output_guardrails: Sequence[Guardrail] = (),
     ) -> None:
         # Kept for `replace`: what may be read only once is read here.
         tools, memory = tuple(tools), tuple(memory)
+        input_guardrails, output_guardrails = tuple(input_guardrails), tuple(output_guardrails)
         self._given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_provider(provider)
         if not name or not isinstance(name, str):
@@ -125,6 +142,19 @@ class Built:
         self._checkpoint_ttl = checkpoint_ttl
         self._retention = conversation_retention
         self._durable = bool(state is not None and state.durable) or any(m.store.durable for m in memory)
+        answering = None
+        if output is not None and output is not str:
+            if type(output_retries) is not int or output_retries < 0:
+                raise ConfigurationError(f"output_retries must be a whole number, not {output_retries!r}")
+            contract = Contract(output, provider)
+            answering = answering_of(contract, output_retries, output_fallback, max_iterations)
+            check_no_tool(contract, self._tools)
+        elif output_fallback is not None:
+            raise ConfigurationError("output_fallback= stands in where an answer does not fit: give output=")
+        guardrails = {
+            "input": check_guardrails("input_guardrails", input_guardrails),
+            "output": check_guardrails("output_guardrails", output_guardrails),
+        }
         self._settings = Settings(
             name,
             provider,
@@ -135,11 +165,15 @@ class Built:
             temperature,
             tool_timeout,
             pricing,
+            answering,
+            guardrails,
         )
         self._flow = agent_flow(
             recalls=bool(memory),
             remembers=bool(memory) or state is not None,
             dynamic_system=callable(system),
+            guards=bool(input_guardrails),
+            checks=answering is not None or bool(output_guardrails),
         )
         self._recorders = Recorders()
         for recorder in recorders:

@@ -3,7 +3,8 @@
 accept → [recall] → prepare { system, messages, tools } → call_model → route
     route → call_tools → prepare …      the model asked for tools
           → wrap_up → prepare …         a limit: one last answer without tools
-          → answer → [remember]
+          → answer → [check_output → settle] → [remember]
+    check_output → ask_again → prepare …  the answer does not fit
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from ..errors import (
     ConfigurationError,
@@ -39,6 +40,17 @@ from ..flow.rules import Rule, check
 from ..messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
 from ..tools.arguments import fresh
 from ..tools.base import RunContext
+from .answering import (
+    Answering,
+    ask_again,
+    blocked,
+    check_output,
+    final_call,
+    guard_input,
+    read_output,
+    settle,
+)
+from .contract import as_answer
 from .history import close_calls, heal
 from .model_call import ModelCall
 from .paying import bill, paid
@@ -48,9 +60,6 @@ from .results import FILTERED
 from .session import Session
 from .spending import Spent
 from .telling import explain, narrate
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["AgentState", "Limits", "RunInput", "agent_flow", "limit_rules"]
 
@@ -86,6 +95,10 @@ class AgentState(TypedDict, total=False):
     cost: Spent
     stop: str
     output: str | None
+    problems: tuple[str, ...]
+    refused: str
+    rejected: int
+    repeated: bool
 
 
 C = Step[AgentState]
@@ -185,12 +198,18 @@ async def system(c: C) -> None:
     text = own.settings.system
     if callable(text):
         text = await c.call("system", partial(_call_system, text, own), returns=str | None)
-    c["system"] = text
+    c["system"] = _with_contract(own.settings.answering, text)
 
 
 def system_now(c: C) -> None:
     """The instructions."""
-    c["system"] = session(c).settings.system
+    settings = session(c).settings
+    c["system"] = _with_contract(settings.answering, cast("str | None", settings.system))
+
+
+def _with_contract(answering: Answering | None, text: str | None) -> str | None:
+    told = None if answering is None else answering.contract.instructions
+    return text if told is None else f"{text}\n\n{told}" if text else told
 
 
 def messages(c: C) -> None:
@@ -207,18 +226,25 @@ def messages(c: C) -> None:
 
 def tools(c: C) -> None:
     """The tools the model may ask for."""
-    c["tools"] = tuple(tool.spec for tool in session(c).tools)
+    own = session(c)
+    specs = tuple(tool.spec for tool in own.tools)
+    answering = own.settings.answering
+    final = None if answering is None else answering.contract.tool
+    c["tools"] = specs if final is None else (*specs, final)
 
 
 async def call_model(c: C) -> None:
     """The model answers."""
     own = session(c)
     settings = own.settings
+    contract = None if settings.answering is None else settings.answering.contract
+    final = None if contract is None else contract.tool
+    last = () if final is None else (final,)
     request = LLMRequest(
         c["messages"],
         c["system"],
-        () if "stop" in c else c["tools"],
-        None,
+        last if "stop" in c else c["tools"],
+        contract.schema if contract is not None and contract.mode == "native" else None,
         settings.max_tokens,
         settings.temperature,
     )
@@ -240,6 +266,8 @@ async def call_model(c: C) -> None:
         # Where the filter cut, a call may lack its end.
         _close(c, calls, _FILTERED)
         calls = ()
+    if final_call(contract, calls) is not None:
+        calls = ()  # It is the answer; what else was asked for beside it is not run.
     c["pending"] = calls
     c["iteration"] = c["iteration"] + 1
     if calls:
@@ -285,18 +313,22 @@ def wrap_up(c: C) -> None:
 
 def answer(c: C) -> None:
     """The run's answer."""
+    own = session(c)
     reply: LLMResponse | None = c.get("reply")
     if pending := c["pending"]:
         # Asked for a last answer without tools, the model asked for tools all the same.
         _close(c, pending, _LIMITED.format(limit=c["stop"]))
     if reply is not None and reply.stop_reason in FILTERED:
         c["stop"] = reply.stop_reason
-        c["output"] = reply.text or None
+        c["output"] = (reply.text or None) if own.settings.answering is None else None
     # A budget may have refused the first answer, or the one that was to follow the tools.
     elif reply is None or (reply.tool_calls and not pending and c.get("stop") == "cost_budget"):
         c["output"] = None
-    else:
+    elif own.settings.answering is None:
         c["output"] = reply.text
+    else:
+        call = final_call(own.settings.answering.contract, reply.tool_calls)
+        read_output(c, own, reply.text if call is None else as_answer(call.arguments, call.raw))
 
 
 def _close(c: C, calls: Sequence[ToolCall], text: str) -> None:
@@ -312,6 +344,8 @@ async def remember(c: C) -> None:
     """The turn is kept: in its conversation, and in the memories. What fails is told, not thrown: the
     answer was paid for."""
     own = session(c)
+    if c.get("stop") == "guardrail":
+        return  # What must not be said is not kept either.
     given: RunInput = c["input"]
     history: Seq[Message] = c["history"]
     if given.joins:
@@ -364,10 +398,16 @@ _UNREPORTED = Usage(unreported=1)
 
 
 @functools.cache
-def agent_flow(*, recalls: bool, remembers: bool, dynamic_system: bool) -> Flow[AgentState]:
+def agent_flow(
+    *, recalls: bool, remembers: bool, dynamic_system: bool, guards: bool = False, checks: bool = False
+) -> Flow[AgentState]:
     """The chart, in the few shapes it has; agents of one shape share it."""
     flow: Flow[AgentState] = Flow("agent", state=AgentState)
-    flow.step(to="list_memories" if recalls else "prepare")(accept)
+    first = "list_memories" if recalls else "prepare"
+    flow.step(to="guard_input" if guards else first)(accept)
+    if guards:
+        flow.decide(to={"go on": first, "blocked": "blocked"})(guard_input)
+        flow.step(blocked)
     if recalls:
         flow.step(to="recall")(list_memories)
         flow.map(over="memories", to="prepare")(recall)
@@ -379,7 +419,12 @@ def agent_flow(*, recalls: bool, remembers: bool, dynamic_system: bool) -> Flow[
     flow.decide(to={"tools": "call_tools", "limit": "wrap_up", "answer": "answer"})(route)
     flow.map(over="pending", to="prepare")(call_tools)
     flow.step(to="prepare")(wrap_up)
-    flow.step(to="remember" if remembers else None)(answer)
+    last = "remember" if remembers else None
+    flow.step(to="check_output" if checks else last)(answer)
+    if checks:
+        flow.decide(to=["ask_again", "settle"])(check_output)
+        flow.step(to="prepare")(ask_again)
+        flow.step(to=last)(settle)
     if remembers:
         flow.step(remember)
     flow.narrator, flow.explainer = narrate, explain

@@ -23,14 +23,15 @@ Output = TypeVar("Output")
 
 
 class StopReason(enum.StrEnum):
-    """Why a run stopped before the model was done: a limit, or the vendor's filter (`CONTENT_FILTER`), or
-    the model itself, which declined (`REFUSAL`)."""
+    """Why a run stopped before the model was done: a limit, a guardrail, the vendor's filter
+    (`CONTENT_FILTER`), or the model itself, which declined (`REFUSAL`)."""
 
     MAX_ITERATIONS = "max_iterations"
     MAX_TOOL_CALLS = "max_tool_calls"
     MAX_TOKENS = "max_tokens"
     DEADLINE = "deadline"
     COST_BUDGET = "cost_budget"
+    GUARDRAIL = "guardrail"
     CONTENT_FILTER = "content_filter"
     REFUSAL = "refusal"
 
@@ -103,8 +104,8 @@ class Paused(_Ended):
 @dataclass(frozen=True, slots=True)
 class Stopped(_Ended, Generic[Output]):
     """The run ended before the model was done; `reason` says why. At a limit, `output` is the last answer
-    the model gave without tools, None if it could not be asked; when the answer was filtered or declined,
-    what there is of it."""
+    the model gave without tools, None if it could not be asked or does not fit `output=`; when the answer was
+    filtered or declined, what there is of it; None when a guardrail said no."""
 
     reason: StopReason
     output: Output | None = None

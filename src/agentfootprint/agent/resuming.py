@@ -25,6 +25,7 @@ from ..messages import Usage
 from ..state.base import Record, StateKey, StateStore
 from ..tools.tool import Tool
 from .checkpoint import Checkpoint, pack
+from .contract import Contract
 from .session import Session
 
 __all__ = ["Claim", "Claims", "answers_for", "fitting", "restored"]
@@ -50,7 +51,10 @@ class Claims:
         """Makes the checkpoint of a run that stands still, and records it."""
         asks = [record.ask for record in run.asks]
         now = time.time()
-        packed, texts = pack({**run.snapshot(), "conversation": session.turn is not None})
+        snapshot: dict[str, Any] = {**run.snapshot(), "conversation": session.turn is not None}
+        if (answering := session.settings.answering) is not None:
+            snapshot["output"] = answering.contract.fingerprint
+        packed, texts = pack(snapshot)
         checkpoint = Checkpoint(
             agent=agent,
             identity=session.identity,
@@ -118,6 +122,13 @@ class Claims:
                     f"a call of tool {name!r} waits, whose arguments have another schema now: "
                     "resume it with the code that paused it"
                 )
+
+    def check_output(self, checkpoint: Checkpoint, contract: Contract | None) -> None:
+        if checkpoint.run.get("output") != (None if contract is None else contract.fingerprint):
+            raise CheckpointMismatch(
+                "the run was to answer with another type than this agent: resume it with the output= that it "
+                "was begun with"
+            )
 
     async def take(
         self,

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from ..memory.memory import Memory
     from ..observe.dispatch import Dispatch
     from ..providers.base import LLMProvider
+    from .answering import Answering
     from .conversation import Turn
+    from .guardrails import Guardrail
     from .stream import Buffer
 
 __all__ = ["Session", "Settings"]
@@ -57,6 +59,8 @@ class Settings:
     temperature: float | None
     tool_timeout: float | None
     pricing: Pricing | None
+    answering: Answering | None = None
+    guardrails: Mapping[str, tuple[Guardrail, ...]] = field(default_factory=dict)
     unwritten: Unwritten = field(default_factory=Unwritten)
 
 

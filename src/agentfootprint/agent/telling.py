@@ -138,7 +138,38 @@ def _kept(footprint: Footprint, step: StepRecord) -> list[str]:
     return lines
 
 
+def _answered_again(footprint: Footprint, step: StepRecord) -> list[str]:
+    return ["The answer does not fit; the model is asked to answer again."]
+
+
+def _settled(footprint: Footprint, step: StepRecord) -> list[str]:
+    recovered = [call for call in step.calls if call.name == "recover"]
+    lines = [
+        f"What was to stand in for the answer failed: {_plain(call.error[1])}"
+        if call.error
+        else "No answer of the model fits; another stands in for it."
+        for call in recovered
+    ]
+    return [*lines, *_guarded(footprint, step)]
+
+
+def _guarded(footprint: Footprint, step: StepRecord) -> list[str]:
+    said = (
+        (call.key, getattr(call.result, "data", call.result))
+        for call in step.calls
+        if call.name == "guardrail"
+    )
+    return [
+        f"Guardrail {str(key).partition(':')[2]} stopped the run: {_plain(str(reason))}"
+        for key, reason in said
+        if reason is not None
+    ]
+
+
 _STORIES = {
+    "ask_again": _answered_again,
+    "settle": _settled,
+    "guard_input": _guarded,
     "input": _question,
     "recall": _recalled,
     "call_model": _model,

@@ -39,7 +39,8 @@ async def walk(
         except DeadlineExceeded:
             await _save_cut(run, turn)
             # The answer may be there already: only what comes after it was cut off.
-            return _ended(run, session, Stopped(run, StopReason.DEADLINE, run.get("output")))
+            output = _value(session, run.get("output"), whole=False)
+            return _ended(run, session, Stopped(run, StopReason.DEADLINE, output))
         except asyncio.CancelledError:
             await _save_cut(run, turn)
             session.tell(RunFailed, None, "cancelled", "the run was cancelled")
@@ -59,11 +60,24 @@ async def walk(
             return Paused(run, checkpoint)
         stop = run.get("stop")
         if stop is not None:
-            return _ended(run, session, Stopped(run, StopReason(stop), run["output"]))
-        return _ended(run, session, Completed(run, run["output"]))
+            return _ended(run, session, Stopped(run, StopReason(stop), _value(session, run["output"])))
+        return _ended(run, session, Completed(run, _value(session, run["output"])))
     finally:
         if turn is not None:
             await bounded(turn.end(paused=paused))
+
+
+def _value(session: Session, output: str | None, *, whole: bool = True) -> Any:
+    """An answer as the type that the agent has. Where the run was cut off it may be none yet."""
+    answering = session.settings.answering
+    if answering is None or output is None:
+        return output
+    try:
+        return answering.contract.load(output)
+    except Exception:
+        if whole:
+            raise
+        return None
 
 
 def _ended(run: Run, session: Session, result: Ended) -> Ended:

@@ -193,6 +193,9 @@ _SAY: Mapping[type[e.Event], Callable[[Any], str]] = {
     e.ToolEnded: lambda x: f"{_name(x.tool)} {x.outcome} in {seconds(x.duration)} {_quoted(x.result)}",
     e.MemoryFailed: lambda x: f"{_name(x.memory)} {x.operation} {_quoted(x.message)}",
     e.MemoryFolded: lambda x: f"{_name(x.memory)} {x.turns} turns summarized",
+    e.OutputRejected: lambda x: f"answer {x.attempt}: {_quoted('; '.join(x.problems))}",
+    e.OutputFellBack: lambda x: f"{x.tier}{'' if x.failed is None else f' failed {_quoted(x.failed)}'}",
+    e.GuardrailTripped: lambda x: f"{x.stage} {_name(x.guardrail)} {_quoted(x.reason)}",
     e.ConversationFailed: lambda x: _quoted(x.message),
     e.Emitted: lambda x: f"{_name(x.name)} {shown(x.data, _CONTENT)}",
 }

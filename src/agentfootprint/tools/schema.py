@@ -6,14 +6,17 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, ForwardRef, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ForwardRef, get_args, get_origin, get_type_hints
 
 from ..errors import ConfigurationError
 from .arguments import Arguments
 from .context import ToolContext
 from .docstring import Documentation, read_docstring
 
-__all__ = ["Signature"]
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["Signature", "schema_of"]
 
 _EMPTY: Any = inspect.Parameter.empty
 _BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -219,12 +222,17 @@ def _compile(shape: Any) -> tuple[Callable[[Any], dict[str, Any]], dict[str, Any
     from pydantic import TypeAdapter
 
     adapter = TypeAdapter(shape)
+    return adapter.validator.validate_python, schema_of(adapter)
+
+
+def schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    """The JSON Schema of a type, without titles that repeat its names."""
     schema = adapter.json_schema(schema_generator=_generator())
     schema.pop("title", None)
     for name, definition in schema.get("$defs", {}).items():
         if definition.get("title") == name:
             del definition["title"]
-    return adapter.validator.validate_python, schema
+    return schema
 
 
 @functools.cache
