@@ -12,6 +12,7 @@
     │   ├── JoinConflict              two branches wrote one key that has no reducer
     │   ├── CostBudgetExceeded        the next call could cost more than is left; it was not made
     │   ├── DeadlineExceeded          the run's time was over
+    │   ├── PermissionHalted          the permission policy ended the run
     │   ├── OutputInvalid             the answer does not fit output=
     │   ├── MutatedInPlace            development mode: a written value was changed afterwards
     │   └── RecordedFailure           an effect failed when it was recorded, and so again now
@@ -142,6 +143,12 @@ class CostBudgetExceeded(RunError):
     """The next call could cost more than is left of a budget; it was not made."""
 
     code = "cost_budget"
+
+
+class PermissionHalted(RunError):
+    """The permission policy ended the run at a call that it halts on; the call was not run."""
+
+    code = "permission_halted"
 
 
 class OutputInvalid(RunError):

@@ -34,6 +34,7 @@ from agentfootprint.resilience import (
     with_retry,
 )
 from agentfootprint.resilience.circuit_breaker import CircuitBreaker
+from agentfootprint.security import PermissionPolicy
 from agentfootprint.state import InMemoryState
 from tests.agent.support import Events, call, mock_of, scripted
 
@@ -144,6 +145,8 @@ async def every_way(recorder: Events) -> None:
     standing_in = OutputFallback(canned=0)
     await agent("no", output=int, output_retries=0, output_fallback=standing_in).run("How many?")
     await agent("hi", input_guardrails=[lambda guarded: "no"]).run("Hi?")
+    nobody = PermissionPolicy.from_roles({"nobody": []}, role="nobody")
+    await agent(call("look"), "hi", permissions=nobody).run("Look.")
     broken = [Memory("m", scope="principal", store=BrokenStore())]
     await agent("hi", memory=broken, state=BrokenState()).run("Hi?", identity=ME)
 

@@ -53,6 +53,7 @@ SAMPLES: tuple[e.Event, ...] = (
     e.HistoryHealed(RUN, AT, "accept#0", 1, 0),
     e.ConversationSaved(RUN, AT, "answer#0", 7),
     e.ConversationFailed(RUN, AT, "answer#0", "the store could not be written"),
+    e.PermissionDecided(RUN, AT, "call_tools#0[0]", "refund", "call-1", "deny", "default", "no rule"),
     e.OutputRejected(RUN, AT, "answer#0", 1, ("amount: missing, it is required",)),
     e.OutputFellBack(RUN, AT, "settle#0", "recover", "ValueError: no"),
     e.GuardrailTripped(RUN, AT, "guard_input#0", "no_cards", "input", "a card number"),

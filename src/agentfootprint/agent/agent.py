@@ -87,6 +87,11 @@ class Agent(Built[Output], Generic[Deps, Output]):
             checkers do not take as a class, a `TypeAdapter(A | B)`. Text, unless given.
         output_retries: how often the model may answer again when its answer does not fit.
         output_fallback: what answers when no answer fits; without it the run raises `OutputInvalid`.
+        permissions: who may call which tool: `PermissionPolicy.from_roles({...}, role=...)`, an object with
+            `check(request)`, or a function of a `PermissionRequest` that returns a `Verdict`, plain or async.
+            What it denies does not run, and is not shown to the model where that is known beforehand.
+        approver_differs: an approval must be given by somebody (`resume(by=)`) who is not the principal whose
+            run it is.
         input_guardrails: functions of a `Guarded` that say why a question must not be asked, or None; they
             end before the model is asked.
         output_guardrails: the same of the answer, before anybody gets it. A stream has shown its pieces by
@@ -214,13 +219,15 @@ class Agent(Built[Output], Generic[Deps, Output]):
         claims = Claims(self._shared, self._key)
         record = await claims.check(checkpoint, self.name, identity)
         self._check_identity(checkpoint.identity)
-        toolset = await self._offered(checkpoint.identity, deps, checkpoint.run_id)
+        offer = await self._offered(checkpoint.identity, deps, checkpoint.run_id)
         answering = self._settings.answering
         claims.check_output(checkpoint, None if answering is None else answering.contract)
-        claims.check_tools(checkpoint, {tool.name: tool for tool in toolset})
+        if self._approver_differs:
+            claims.check_approver(checkpoint, by)
+        claims.check_tools(checkpoint, {tool.name: tool for tool in offer.tools})
         given = answers_for(checkpoint, answer, answers)
         dispatch = self._dispatch(recorders, None)
-        session = self._session(checkpoint.run_id, toolset, checkpoint.identity, deps, dispatch, None)
+        session = self._session(checkpoint.run_id, offer, checkpoint.identity, deps, dispatch, None)
         run = restored(
             self._flow,
             checkpoint,
@@ -296,8 +303,8 @@ class Agent(Built[Output], Generic[Deps, Output]):
             raise ReplayRefused(
                 "the footprint was read without its flow: Footprint.load(path, agent.flow) reads it in full"
             )
-        toolset = await self._offered(identity, deps, footprint.run_id)
-        return self._session(footprint.run_id, toolset, identity, deps, None, None)
+        offer = await self._offered(identity, deps, footprint.run_id)
+        return self._session(footprint.run_id, offer, identity, deps, None, None)
 
     # ── watching, copying, closing ──────────────────────────────────────────────────────────────
 
@@ -383,8 +390,8 @@ class Agent(Built[Output], Generic[Deps, Output]):
         self._check_identity(identity)
         dispatch = self._dispatch(recorders, buffer)
         run = Run(self._flow, timeout=timeout if timeout is not None else self._timeout)
-        toolset = await self._offered(identity, deps, run.id) if self._toolsets else self._tools
-        session = self._session(run.id, toolset, identity, deps, dispatch, buffer)
+        offer = await self._offered(identity, deps, run.id)
+        session = self._session(run.id, offer, identity, deps, dispatch, buffer)
         run.deps, run.tell = session, session.hears
         conversation = self._conversation(identity, fresh)
         if conversation is not None and messages and (input is not None or len(messages) > 1):

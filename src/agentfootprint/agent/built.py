@@ -27,9 +27,10 @@ from .checks import check_budget, check_counts, check_memories, check_prices, ch
 from .contract import Contract, OutputFallback
 from .conversation import Conversation
 from .guardrails import Guardrail, check_guardrails
+from .permitting import check_permissions, offered
 from .pricing import Pricing
 from .resuming import Claims
-from .session import Session, Settings
+from .session import Offer, Session, Settings
 from .spending import Spending
 from .stream import Buffer
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from ..memory.memory import Memory
     from ..observe.base import Recorder
     from ..providers.base import LLMProvider
+    from ..security.base import PermissionChecker, PermissionRequest
     from ..state.base import StateStore
 
     Output = TypeVar("Output", default=str)
@@ -59,6 +61,7 @@ class Built(Generic[Output]):
     __slots__ = (
         "__weakref__",
         "_allow_anonymous",
+        "_approver_differs",
         "_checkpoint_ttl",
         "_durable",
         "_flow",
@@ -101,6 +104,8 @@ class Built(Generic[Output]):
         output: type[Output] | TypeAdapter[Output] | None = None,
         output_retries: int = 1,
         output_fallback: OutputFallback[Output] | None = None,
+        permissions: PermissionChecker | Callable[[PermissionRequest], Any] | None = None,
+        approver_differs: bool = False,
         input_guardrails: Sequence[Guardrail] = (),
         output_guardrails: Sequence[Guardrail] = (),
     ) -> None:
@@ -167,7 +172,9 @@ class Built(Generic[Output]):
             pricing,
             answering,
             guardrails,
+            check_permissions(permissions),
         )
+        self._approver_differs = approver_differs
         self._flow = agent_flow(
             recalls=bool(memory),
             remembers=bool(memory) or state is not None,
@@ -220,7 +227,7 @@ class Built(Generic[Output]):
     def _session(
         self,
         run_id: str,
-        tools: Sequence[Tool[..., Any]],
+        offer: Offer,
         identity: MemoryIdentity | None,
         deps: Any,
         dispatch: Dispatch | None,
@@ -234,7 +241,7 @@ class Built(Generic[Output]):
         return Session(
             self._settings,
             run_id,
-            tools,
+            offer,
             spending=spending,
             identity=identity,
             deps=deps,
@@ -243,17 +250,16 @@ class Built(Generic[Output]):
             turn=None,
         )
 
-    async def _offered(
-        self, identity: MemoryIdentity | None, deps: Any, run_id: str
-    ) -> Sequence[Tool[..., Any]]:
+    async def _offered(self, identity: MemoryIdentity | None, deps: Any, run_id: str) -> Offer:
         """The tools of this run: the agent's own, and what its toolsets offer to this identity."""
-        if not self._toolsets:
-            return self._tools
-        context = RunContext(identity, deps, run_id)
-        found: list[Any] = list(self._tools)
-        for toolset in self._toolsets:
-            found += await cast(Toolset, toolset).tools(context)
-        return as_tools(found)
+        found: Sequence[Tool[..., Any]] = self._tools
+        if self._toolsets:
+            context = RunContext(identity, deps, run_id)
+            items: list[Any] = list(self._tools)
+            for toolset in self._toolsets:
+                items += await cast(Toolset, toolset).tools(context)
+            found = as_tools(items)
+        return Offer(found, await offered(self._settings.permissions, found, identity))
 
     def _conversation(self, identity: MemoryIdentity | None, fresh: bool) -> Conversation | None:
         if self._state is None or fresh or identity is None or identity.conversation_id is None:

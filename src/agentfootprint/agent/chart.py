@@ -227,7 +227,7 @@ def messages(c: C) -> None:
 def tools(c: C) -> None:
     """The tools the model may ask for."""
     own = session(c)
-    specs = tuple(tool.spec for tool in own.tools)
+    specs = tuple(tool.spec for tool in own.menu)
     answering = own.settings.answering
     final = None if answering is None else answering.contract.tool
     c["tools"] = specs if final is None else (*specs, final)

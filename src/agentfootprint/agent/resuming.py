@@ -123,6 +123,16 @@ class Claims:
                     "resume it with the code that paused it"
                 )
 
+    def check_approver(self, checkpoint: Checkpoint, by: str | None) -> None:
+        if not any(ask.tool is not None for ask in checkpoint.asks):
+            return
+        requester = None if checkpoint.identity is None else checkpoint.identity.principal
+        if by is None or by == requester:
+            raise AnswerInvalid(
+                "an approval of this agent is given by somebody else than who asked for it: resume it with "
+                "by= the name of who approves"
+            )
+
     def check_output(self, checkpoint: Checkpoint, contract: Contract | None) -> None:
         if checkpoint.run.get("output") != (None if contract is None else contract.fingerprint):
             raise CheckpointMismatch(

@@ -30,6 +30,7 @@ from ..identity import MemoryIdentity
 from ..tools.context import Progress
 from ..tools.dispatch import Dispatcher
 from ..tools.tool import Tool
+from .permitting import Gate
 from .pricing import Pricing
 from .spending import Spending
 from .unwritten import Unwritten
@@ -38,12 +39,13 @@ if TYPE_CHECKING:
     from ..memory.memory import Memory
     from ..observe.dispatch import Dispatch
     from ..providers.base import LLMProvider
+    from ..security.base import PermissionChecker
     from .answering import Answering
     from .conversation import Turn
     from .guardrails import Guardrail
     from .stream import Buffer
 
-__all__ = ["Session", "Settings"]
+__all__ = ["Offer", "Session", "Settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,16 @@ class Settings:
     pricing: Pricing | None
     answering: Answering | None = None
     guardrails: Mapping[str, tuple[Guardrail, ...]] = field(default_factory=dict)
+    permissions: PermissionChecker | None = None
     unwritten: Unwritten = field(default_factory=Unwritten)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The tools of a run, and those of them that the model is shown."""
+
+    tools: Sequence[Tool[..., Any]]
+    menu: Sequence[Tool[..., Any]]
 
 
 _TOLD_BELOW: Mapping[str, type[Event]] = {
@@ -90,10 +101,10 @@ class Session:
         "deps",
         "dispatcher",
         "identity",
+        "menu",
         "run_id",
         "settings",
         "spending",
-        "tools",
         "turn",
     )
 
@@ -101,7 +112,7 @@ class Session:
         self,
         settings: Settings,
         run_id: str,
-        tools: Sequence[Tool[..., Any]],
+        offer: Offer,
         *,
         spending: Spending | None,
         identity: MemoryIdentity | None,
@@ -116,12 +127,14 @@ class Session:
         self.deps = deps
         self.buffer = buffer
         self.turn = turn
-        self.tools = tools
+        self.menu = offer.menu
         self.dispatcher = Dispatcher(
-            {tool.name: tool for tool in tools},
+            {tool.name: tool for tool in offer.tools},
+            menu=offer.menu,
             timeout=settings.tool_timeout,
             identity=identity,
             deps=deps,
+            permit=None if settings.permissions is None else Gate(settings.permissions, self),
         )
         self.spending = spending
         self._dispatch = dispatch

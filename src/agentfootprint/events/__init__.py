@@ -47,7 +47,7 @@ from .runs import (
     RunStarted,
     StepEnded,
 )
-from .tools import ToolEnded, ToolOutcome, ToolProgress, ToolStarted
+from .tools import PermissionDecided, ToolEnded, ToolOutcome, ToolProgress, ToolStarted
 
 __all__ = [
     "CATALOGUE",
@@ -75,6 +75,7 @@ __all__ = [
     "ModelStarted",
     "OutputFellBack",
     "OutputRejected",
+    "PermissionDecided",
     "RateLimitWaited",
     "ReasoningDelta",
     "RouteDecided",

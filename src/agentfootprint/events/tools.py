@@ -8,10 +8,22 @@ from typing import Any, ClassVar, Literal
 
 from .base import Event
 
-__all__ = ["ToolEnded", "ToolOutcome", "ToolProgress", "ToolStarted"]
+__all__ = ["PermissionDecided", "ToolEnded", "ToolOutcome", "ToolProgress", "ToolStarted"]
 
 
 ToolOutcome = Literal["ok", "error", "timeout", "invalid_arguments", "unknown_tool", "denied", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionDecided(Event):
+    """What the permission policy says of a call, and the id of the rule that said so."""
+
+    type: ClassVar[str] = "permission.decided"
+    tool: str
+    call_id: str
+    verdict: Literal["allow", "deny", "ask", "halt"]
+    rule: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,7 @@ _SAY: Mapping[type[e.Event], Callable[[Any], str]] = {
     e.ToolEnded: lambda x: f"{_name(x.tool)} {x.outcome} in {seconds(x.duration)} {_quoted(x.result)}",
     e.MemoryFailed: lambda x: f"{_name(x.memory)} {x.operation} {_quoted(x.message)}",
     e.MemoryFolded: lambda x: f"{_name(x.memory)} {x.turns} turns summarized",
+    e.PermissionDecided: lambda x: f"{x.verdict} {_name(x.tool)} by {_name(x.rule)} {_quoted(x.reason)}",
     e.OutputRejected: lambda x: f"answer {x.attempt}: {_quoted('; '.join(x.problems))}",
     e.OutputFellBack: lambda x: f"{x.tier}{'' if x.failed is None else f' failed {_quoted(x.failed)}'}",
     e.GuardrailTripped: lambda x: f"{x.stage} {_name(x.guardrail)} {_quoted(x.reason)}",

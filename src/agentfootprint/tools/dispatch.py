@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..flow.step import Step
     from ..identity import MemoryIdentity
 
-__all__ = ["APPROVAL_SCHEMA", "Dispatched", "Dispatcher"]
+__all__ = ["APPROVAL_SCHEMA", "Dispatched", "Dispatcher", "Permit", "Permitted"]
 
 APPROVAL_SCHEMA: Mapping[str, Any] = {
     "anyOf": [
@@ -35,6 +35,19 @@ APPROVAL_SCHEMA: Mapping[str, Any] = {
     ]
 }
 """What answers an approval: true, false, or an object with `approved` and perhaps a `reason`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """What permissions say of a call: the words of a denial, or the question to a person; neither when it may
+    run."""
+
+    denied: str | None = None
+    question: str | None = None
+
+
+Permit = Callable[[Any, Tool[..., Any], ToolCall, Mapping[str, Any], bool], Awaitable[Permitted]]
+"""Decides in a step about a call of a tool with bound arguments; at last, whether a person agreed already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +65,11 @@ class Dispatcher:
         tools: by name, as the model was shown them.
         timeout: seconds a call may take unless its tool says otherwise; None: no limit.
         identity, deps: what tools get as their context.
+        permit: decides about each call; None permits all.
+        menu: the tools that the model was shown; all, unless given. It is not told of others.
     """
 
-    __slots__ = ("_deps", "_identity", "_timeout", "_tools")
+    __slots__ = ("_deps", "_identity", "_menu", "_permit", "_timeout", "_tools")
 
     def __init__(
         self,
@@ -63,7 +78,11 @@ class Dispatcher:
         timeout: float | None = None,
         identity: MemoryIdentity | None = None,
         deps: Any = None,
+        permit: Permit | None = None,
+        menu: Sequence[Tool[..., Any]] | None = None,
     ) -> None:
+        self._menu = menu
+        self._permit = permit
         self._tools = tools
         self._timeout = timeout
         self._identity = identity
@@ -82,18 +101,38 @@ class Dispatcher:
         tool = self._tools.get(call.name)
         if tool is None:
             return _refused(call, "unknown_tool", self._unknown(call.name))
+        hidden = self._menu is not None and tool not in self._menu
+        unfit: Dispatched | None = None
         try:
             arguments = tool.bind(call.arguments, call.raw)
         except ArgumentsInvalid as error:
-            return _refused(call, "invalid_arguments", str(error))
+            unfit = _refused(call, "invalid_arguments", str(error))
+            if not hidden:
+                return unfit
+            # Of a tool that it was not shown the model does not learn what it takes.
+            unfit = _refused(call, "unknown_tool", self._unknown(call.name))
+            arguments = dict(call.arguments)
+        permitted = _PERMITTED
+        if self._permit is not None:
+            permitted = await self._permit(step, tool, call, arguments, False)
+            if permitted.denied is not None:
+                return _refused(call, "denied", permitted.denied)
+        if unfit is not None:
+            return unfit
         try:
-            question = _wanted(step, tool, call)
+            question = _wanted(step, tool, call, permitted.question)
         except Exception as error:
             # Whether a person must agree is not known, so it does not run.
             text = f"{call.name} was not run: its approval rule failed with {type(error).__name__}."
             return _refused(call, "error", text)
-        if question is not None and (denied := _approval(step, call, question)) is not None:
-            return _refused(call, "denied", denied)
+        if question is not None:
+            if (declined := _approval(step, call, question)) is not None:
+                return _refused(call, "denied", declined)
+            if self._permit is not None:
+                # Days may lie between the question and its answer.
+                still = await self._permit(step, tool, call, arguments, True)
+                if still.denied is not None:
+                    return _refused(call, "denied", still.denied)
         given = next((r.answer for r in step.asks if r.kind == "result"), UNANSWERED)
         if given is not UNANSWERED:
             # `pause_here` ended the call: what the person said is its result, nothing runs again.
@@ -147,7 +186,7 @@ class Dispatcher:
         return done
 
     def _unknown(self, name: str) -> str:
-        known = list(self._tools)
+        known = list(self._tools) if self._menu is None else [tool.name for tool in self._menu]
         if not known:
             return f"There is no tool named {name!r}: no tools are available. Answer without them."
         close = difflib.get_close_matches(name, known, 3, 0.5)
@@ -155,8 +194,12 @@ class Dispatcher:
         return f"There is no tool named {name!r}.{hint} Available: {', '.join(known)}."
 
 
-def _wanted(step: Step[Any], tool: Tool[..., Any], call: ToolCall) -> str | None:
-    """The question to ask before the call runs; None when nobody needs to be asked."""
+_PERMITTED = Permitted()
+
+
+def _wanted(step: Step[Any], tool: Tool[..., Any], call: ToolCall, asked_for: str | None) -> str | None:
+    """The question to ask before the call runs; None when nobody needs to be asked. `asked_for` is what
+    permissions ask."""
     asked = next((record for record in step.asks if record.kind == "approval"), None)
     if asked is not None:
         # What was asked stands, whatever the tool would ask now.
@@ -165,7 +208,7 @@ def _wanted(step: Step[Any], tool: Tool[..., Any], call: ToolCall) -> str | None
     if callable(wanted):
         wanted = wanted(fresh(call.arguments))
     if not wanted:
-        return None
+        return asked_for
     return wanted if isinstance(wanted, str) else f"Approve {call.name}?"
 
 

@@ -1,0 +1,225 @@
+"""Permissions by role: lists of what each role may do, with conditions on arguments; all else is denied."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from ..errors import ConfigurationError
+from ..flow.rules import Check
+from ..identity import MemoryIdentity
+from .base import PermissionRequest, Verdict, names
+
+__all__ = ["Allow", "Ask", "Deny", "Halt", "PermissionPolicy", "Role", "Rule"]
+
+Role: TypeAlias = "str | Callable[[MemoryIdentity | None], str | Sequence[str] | None]"
+"""A role, or a function of the identity that says which it has: one, several, or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a role may or must not do; made as `Allow`, `Ask`, `Deny` or `Halt`.
+
+    Args:
+        tool: the exact name of a tool.
+        capability: instead, what tools declare (`@tool(capabilities=("payments",))`).
+        when: by argument, what must hold, such as `{"amount": le(100)}` with the checks of
+            `agentfootprint.flow`. An argument that was not sent fulfils no condition of an `Allow`, and every
+            one of the others: a call is not let through because it says less.
+        wording: what the model reads when it is denied, or the person when one is asked.
+        id: names the rule in records; made of the above unless given.
+
+    Raises:
+        ConfigurationError: it names no tool and no capability, or both, or a condition is no check.
+    """
+
+    tool: str | None = None
+    capability: str | None = None
+    when: Mapping[str, Check] = field(default_factory=dict)
+    wording: str | None = None
+    id: str = ""
+    kind: ClassVar[Literal["allow", "deny", "ask", "halt"]]
+
+    def __post_init__(self) -> None:
+        named: list[Any] = [each for each in (self.tool, self.capability) if each is not None]
+        if len(named) != 1 or not isinstance(named[0], str) or not named[0]:
+            raise ConfigurationError(
+                f"{type(self).__name__}(...) is about one tool or one capability: "
+                f"{type(self).__name__}('refund') or {type(self).__name__}(capability='payments')"
+            )
+        for argument, check in self.when.items():
+            if not isinstance(check, Check):
+                raise ConfigurationError(
+                    f"{type(self).__name__}({named[0]!r}): the condition on {argument!r} is "
+                    f"{type(check).__name__}, not a check: use le(100), one_of('a', 'b') or check(...)"
+                )
+        object.__setattr__(self, "when", MappingProxyType(dict(self.when)))
+        if not self.id:
+            object.__setattr__(self, "id", self._described())
+
+    def about(self, tool: str, capabilities: Sequence[str]) -> bool:
+        """Whether it is about a tool at all, whatever the arguments."""
+        return self.tool == tool if self.tool is not None else self.capability in capabilities
+
+    def holds(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether its conditions hold. One that cannot be checked does, unless that would allow something."""
+        for argument, check in self.when.items():
+            try:
+                held = check.holds(arguments[argument])
+            except Exception:
+                held = self.kind != "allow"
+            if not held:
+                return False
+        return True
+
+    def evidence(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """What was compared, without the values, which may be anybody's."""
+        return tuple(
+            f"{argument} {check.text}{'' if argument in arguments else ' (not sent)'}"
+            for argument, check in self.when.items()
+        )
+
+    def _described(self) -> str:
+        what = self.tool if self.tool is not None else f"capability {self.capability}"
+        conditions = " and ".join(f"{argument} {check.text}" for argument, check in self.when.items())
+        return f"{self.kind} {what}{f' when {conditions}' if conditions else ''}"
+
+
+class Allow(Rule):
+    """The call runs."""
+
+    __slots__ = ()
+    kind = "allow"
+
+
+class Ask(Rule):
+    """A person is asked first."""
+
+    __slots__ = ()
+    kind = "ask"
+
+
+class Deny(Rule):
+    """The call does not run, whatever allows it."""
+
+    __slots__ = ()
+    kind = "deny"
+
+
+class Halt(Rule):
+    """The run ends, whatever allows the call."""
+
+    __slots__ = ()
+    kind = "halt"
+
+
+_STRENGTH = ("halt", "deny", "ask", "allow")
+"""Of several rules that hold, the first of these decides."""
+
+
+class PermissionPolicy:
+    """What roles may do. Made by `from_roles`; never changes.
+
+    Of several rules that hold for a call, the strictest decides: halt before deny, ask, allow. What no rule
+    allows is denied, and not shown to the model.
+    """
+
+    __slots__ = ("_role", "_roles")
+
+    def __init__(self, roles: Mapping[str, tuple[Rule, ...]], role: Role | None) -> None:
+        self._roles = MappingProxyType(dict(roles))
+        self._role = role
+        if isinstance(role, str) and role not in self._roles:
+            raise ConfigurationError(f"there is no role {role!r}, only {', '.join(map(repr, self._roles))}")
+        if role is not None and not isinstance(role, str) and not callable(role):
+            raise ConfigurationError(f"role= must be a role or a function, not {type(role).__name__}")
+        if inspect.iscoroutinefunction(role):
+            raise ConfigurationError("role= is asked without waiting, for every call: make it a plain def")
+
+    @classmethod
+    def from_roles(
+        cls, roles: Mapping[str, Iterable[str | Rule]], *, role: Role | None = None
+    ) -> PermissionPolicy:
+        """A policy of what each role may do.
+
+        Args:
+            roles: by role, the exact names of tools, and rules (`Allow`, `Ask`, `Deny`, `Halt`).
+            role: which role a run has: a function of its identity, asked for each run; or one for all runs,
+                as `with_active_role` sets. An unknown role from a function may do nothing.
+
+        Raises:
+            ConfigurationError: there is no such role, or what stands in a list is no rule.
+        """
+        if not roles:
+            raise ConfigurationError("from_roles({}) lets nobody do anything: name a role and its tools")
+        return cls(
+            {name: tuple(_rule(name, each) for each in _several(name, what)) for name, what in roles.items()},
+            role,
+        )
+
+    def with_active_role(self, role: str) -> PermissionPolicy:
+        """The same policy for runs of one role.
+
+        Raises:
+            ConfigurationError: there is no such role.
+        """
+        return PermissionPolicy(self._roles, role)
+
+    @property
+    def roles(self) -> Mapping[str, tuple[Rule, ...]]:
+        return self._roles
+
+    def roles_of(self, identity: MemoryIdentity | None) -> tuple[str, ...]:
+        """The roles that an identity has, as `role=` says."""
+        if self._role is None:
+            return ()
+        return names(self._role if isinstance(self._role, str) else self._role(identity))
+
+    def offers(self, tool: str, capabilities: Sequence[str], identity: MemoryIdentity | None) -> bool:
+        """Whether any call of a tool could run."""
+        rules = [rule for rule in self._rules(identity) if rule.about(tool, capabilities)]
+        may = any(rule.kind in ("allow", "ask") for rule in rules)
+        return may and not any(rule.kind in ("deny", "halt") and not rule.when for rule in rules)
+
+    def check(self, request: PermissionRequest) -> Verdict:
+        """The verdict of the strictest rule that holds; without one, a denial."""
+        found: Rule | None = None
+        for rule in self._rules(request.identity):
+            if (
+                rule.about(request.tool, request.capabilities)
+                and (found is None or _STRENGTH.index(rule.kind) < _STRENGTH.index(found.kind))
+                and rule.holds(request.arguments)
+            ):
+                found = rule
+        if found is None:
+            roles = ", ".join(map(repr, self.roles_of(request.identity))) or "no role"
+            return Verdict("deny", "default", f"no rule of {roles} allows it")
+        evidence = found.evidence(request.arguments)
+        return Verdict(found.kind, found.id, wording=found.wording, evidence=evidence)
+
+    def _rules(self, identity: MemoryIdentity | None) -> Iterable[Rule]:
+        for role in self.roles_of(identity):
+            yield from self._roles.get(role, ())
+
+    def __repr__(self) -> str:
+        return f"<PermissionPolicy of {', '.join(self._roles)}>"
+
+
+def _several(role: str, what: Iterable[str | Rule]) -> Iterable[str | Rule]:
+    if isinstance(what, (str, Rule)):
+        raise ConfigurationError(f"role {role!r}: give a list, [{what!r}]")
+    return what
+
+
+def _rule(role: str, what: str | Rule) -> Rule:
+    if isinstance(what, Rule) and type(what) is not Rule:
+        return what
+    if isinstance(what, str):
+        return Allow(what)
+    raise ConfigurationError(
+        f"role {role!r}: {what!r} is neither the name of a tool nor Allow(...), Ask(...), Deny(...) or "
+        "Halt(...)"
+    )
