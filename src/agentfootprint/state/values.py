@@ -15,8 +15,8 @@ __all__ = ["alive", "check_limit", "deadline", "from_json", "to_json", "total"]
 def _encoder(*, ensure_ascii: bool) -> Callable[[Any], str]:
     """`json.dumps` that does not look for what contains itself: that ends in a RecursionError as well.
 
-    The encoder in C is made once, where there is one of this form; `JSONEncoder` makes it for each value, which
-    takes as long as to encode a small one.
+    The encoder in C is made once, where there is one of this form; `JSONEncoder` makes it for each value,
+    which takes as long as to encode a small one.
     """
     slower = json.JSONEncoder(
         separators=(",", ":"), ensure_ascii=ensure_ascii, allow_nan=False, check_circular=False
