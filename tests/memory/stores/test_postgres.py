@@ -15,9 +15,10 @@ import pytest
 
 from agentfootprint.embedders import Embedding
 from agentfootprint.errors import ConfigurationError, InputInvalid, StoreError, StoreUnavailable
-from agentfootprint.identity import MemoryIdentity
+from agentfootprint.identity import MemoryIdentity, namespace
 from agentfootprint.memory import MemoryEntry, Not, PostgresStore
 from agentfootprint.memory.stores import postgres, postgres_search
+from agentfootprint.memory.stores.postgres_transaction import transact
 from tests.servers.databases import free_port
 from tests.servers.proxy import Proxy
 from tests.servers.stores import Place, memory_at, place
@@ -340,6 +341,28 @@ async def test_an_index_needs_pgvector_and_a_fingerprint(plain: Place, with_vect
         for fingerprint in ("test", "test@0", "test@4001", "test@x"):
             with pytest.raises(InputInvalid):
                 await store.create_vector_index(fingerprint)
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_a_page_of_a_long_conversation_is_read_in_order_and_nothing_is_sorted(
+    where: Place, before: bool
+) -> None:
+    async with memory_at(*where) as store:
+        # Most are short: from what the planner knows of the average it would read and sort a long one.
+        for number in range(100):
+            await store.put(MemoryIdentity("acme", str(number)), MemoryEntry("one", 1))
+        await store.put_many(ACME, [MemoryEntry(str(number), number) for number in range(1000)])
+        given = {"space": namespace(ACME), "now": 0.0, "limit": 20, "created": 2e9, "number": 1}
+        asked = postgres._LIST_BEFORE if before else postgres._LIST
+
+        def explain(connection: Any) -> Any:
+            settings = postgres._BY_INDEX
+            return transact(connection, ACME, (f"EXPLAIN {asked}", given), settings=settings)
+
+        [plan] = await store._pool.run(explain)
+    text = "\n".join(line for (line,) in plan)
+    assert "Index Scan Backward using agentfootprint_memory_newest" in text
+    assert "Sort" not in text
 
 
 async def test_forgetting_while_others_write_leaves_no_vectors_of_two_embedders(where: Place) -> None:
