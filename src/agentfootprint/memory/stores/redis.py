@@ -40,8 +40,8 @@ class RedisStore(Closing):
 
     A user with fewer rights needs the keys `~PREFIX:memory:*` and the commands `evalsha`, `eval`, `hello`,
     `hget`, `hmget`, `hset`, `hsetnx`, `hdel`, `hincrby`, `zadd`, `zrem`, `zcard`, `zcount`, `zrange`,
-    `zrevrange`, `zrangebyscore`, `zrangebylex`, `exists`, `del`, `unlink`, `pexpire`, `pexpireat`, `persist` and
-    `time`.
+    `zrevrange`, `zrangebyscore`, `zrangebylex`, `exists`, `del`, `unlink`, `pexpire`, `pexpireat`, `persist`
+    and `time`.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, also with user and password.
