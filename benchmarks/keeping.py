@@ -14,6 +14,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 DIMENSIONS = 384
 LATENT = 24
+LONG, SHORT = "long", "short"
+"""The conversations."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from keeping import DIMENSIONS, Keeper, postgres_dsn, redis_url, turn
+from keeping import DIMENSIONS, LONG, SHORT, Keeper, postgres_dsn, redis_url, turn
 
 from agentfootprint import MemoryIdentity
 from agentfootprint.embedders import Embedding
@@ -40,30 +40,30 @@ INSERT = (
 
 
 def keeper_of(store: Any, **more: Any) -> Keeper:
-    def whose(name: str) -> MemoryIdentity:
-        return MemoryIdentity("acme", "alice", name)
+    whose = {name: MemoryIdentity("acme", "alice", name) for name in (LONG, SHORT)}
+    value = turn(0)
 
     def entry(n: int) -> MemoryEntry:
-        return MemoryEntry(f"orders/{n}", turn(n))
+        return MemoryEntry(f"orders/{n}", value)
 
     async def fill(name: str, count: int) -> None:
         for start in range(0, count, PART):
             numbers = range(start, min(start + PART, count))
-            await store.put_many(whose(name), [entry(n) for n in numbers])
+            await store.put_many(whose[name], [entry(n) for n in numbers])
 
     async def put(name: str, n: int) -> Any:
-        return await store.put(whose(name), entry(n))
+        return await store.put(whose[name], entry(n))
 
     async def get(name: str, n: int) -> Any:
-        return await store.get(whose(name), f"orders/{n}")
+        return await store.get(whose[name], f"orders/{n}")
 
     async def last(name: str, k: int) -> int:
-        return len((await store.list(whose(name), limit=k)).entries)
+        return len((await store.list(whose[name], limit=k)).entries)
 
     memories = {k: Memory("orders", strategy=Window(k), store=store) for k in (10, 20)}
 
     async def recall(name: str, k: int) -> int:
-        return len((await memories[k].recall(whose(name), "Where is it?")).messages)
+        return len((await memories[k].recall(whose[name], "Where is it?")).messages)
 
     return Keeper(fill, put, get, last, recall, **more)
 

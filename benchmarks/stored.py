@@ -16,10 +16,8 @@ from statistics import fmean
 from types import ModuleType
 from typing import Any
 
-from keeping import Keeper, corpus, medians, nearest
+from keeping import LONG, SHORT, Keeper, corpus, medians, nearest
 from measuring import Measures, timed
-
-LONG, SHORT = "long", "short"
 
 
 def opened(framework: ModuleType, kind: str, folder: str) -> AbstractAsyncContextManager[Keeper] | None:

@@ -5,7 +5,7 @@ Its store in Redis needs modules of the server, and its searches in SQLite a Pyt
 
 from contextlib import asynccontextmanager
 
-from keeping import DIMENSIONS, Keeper, postgres_dsn, turn
+from keeping import DIMENSIONS, LONG, SHORT, Keeper, postgres_dsn, turn
 
 NAME = "langgraph"
 ROLE = "peer"
@@ -43,22 +43,22 @@ class Vectors:
 def keeper_of(store, vectors=None, before=None, after=None):
     from langgraph.store.base import PutOp
 
-    def whose(name):
-        return ("acme", "alice", name)
+    whose = {name: ("acme", "alice", name) for name in (LONG, SHORT)}
+    value = turn(0)
 
     async def fill(name, count):
         for start in range(0, count, PART):
             numbers = range(start, min(start + PART, count))
-            await store.abatch([PutOp(whose(name), f"orders/{n}", turn(n), index=False) for n in numbers])
+            await store.abatch([PutOp(whose[name], f"orders/{n}", value, index=False) for n in numbers])
 
     async def put(name, n):
-        await store.aput(whose(name), f"orders/{n}", turn(n), index=False)
+        await store.aput(whose[name], f"orders/{n}", value, index=False)
 
     async def get(name, n):
-        return await store.aget(whose(name), f"orders/{n}")
+        return await store.aget(whose[name], f"orders/{n}")
 
     async def last(name, k):
-        return len(await store.asearch(whose(name), limit=k))
+        return len(await store.asearch(whose[name], limit=k))
 
     async def index(known):
         vectors.known = {f"{n}": vector for n, vector in enumerate(known)}
