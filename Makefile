@@ -30,7 +30,7 @@ format: $(VENV)/.installed ## Format the code and fix what ruff can fix
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-bench: $(VENV)/.installed ## Run the benchmarks
+bench: $(VENV)/.installed $(SERVERS_VENV)/.installed ## Run the benchmarks
 	$(VENV)/bin/python benchmarks/run.py
 
 clean: ## Remove environments, caches and build output

@@ -20,7 +20,6 @@ from agentfootprint.flow import Flow, Seq, Step, decide, ge, rule
 from agentfootprint.flow.codec import dumps, encode
 from agentfootprint.messages import LLMRequest, LLMResponse, ToolCall
 from agentfootprint.providers import MockProvider
-from memory import searches, stores
 
 # ── flows ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -239,8 +238,6 @@ WORKLOADS: dict[str, Callable[[ModuleType, bool], Awaitable[Measures]]] = {
     "why": why,
     "replay": replay,
     "checkpoint": checkpoint,
-    "stores": stores,
-    "searches": searches,
     "decorators": decorators,
     "costs": costs,
 }

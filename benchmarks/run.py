@@ -1,6 +1,6 @@
 """Measures this project beside its fastest peer and prints the targets with what was measured.
 
-python benchmarks/run.py                                  five repetitions, about six minutes
+python benchmarks/run.py                                  five repetitions, about fifteen minutes
 python benchmarks/run.py --only hello,tools10 --reps 9    a part of it, for longer
 python benchmarks/run.py --quick                          shows that everything runs; figures mean nothing
 python benchmarks/run.py --out results.jsonl              keeps every measurement
@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,11 @@ sys.path.insert(0, str(HERE))
 from report import report  # noqa: E402
 
 SHARED = ("hello", "tools10", "tools50", "tools200", "parallel", "concurrency", "stream", "build", "import")
-OWN = ("steps", "loops", "why", "replay", "checkpoint", "stores", "searches", "decorators", "costs")
+STORED = ("stores", "servers", "searches", "vectors")
+OWN = ("steps", "loops", "why", "replay", "checkpoint", "decorators", "costs")
+EVERY = (*SHARED, *OWN, *STORED)
+ONCE = ("vectors",)
+"""Of which one repetition is enough, for it is long."""
 LIMIT_SECONDS = 300
 
 
@@ -51,6 +56,14 @@ class Framework:
     @property
     def key(self) -> str:
         return self.path.stem
+
+    @property
+    def takes(self) -> Sequence[str]:
+        """The workloads that it takes part in."""
+        if self.facts["ROLE"] == "ours":
+            return EVERY
+        found: Sequence[str] = self.facts.get("TAKES", SHARED)
+        return found
 
     def environment(self) -> None:
         """Makes benchmarks/.envs/<key> unless it is there, holding what the file asks for now."""
@@ -84,7 +97,7 @@ class Framework:
         else:
             command = [self.python, str(HERE / "worker.py"), str(self.path), workload, *["quick"] * quick]
         found: dict[str, dict[str, Any]] = json.loads(run(command, env).rstrip().rpartition("\n")[2])
-        if self.borrowed:
+        if self.borrowed or "TAKES" in self.facts:
             # Such an environment holds more than the framework needs.
             found.pop("distributions", None)
         return found
@@ -137,7 +150,7 @@ def machine() -> dict[str, Any]:
 
 def measured(frameworks: list[Framework], only: list[str], reps: int, quick: bool) -> list[dict[str, Any]]:
     """Every workload of every framework once per repetition, the frameworks side by side in random order."""
-    part = set(only) != set(SHARED + OWN)
+    part = set(only) != set(EVERY)
     rows: list[dict[str, Any]] = [{"machine": machine(), "reps": reps, "quick": quick, "part": part}]
     lost: set[tuple[str, str]] = set()
 
@@ -164,10 +177,11 @@ def measured(frameworks: list[Framework], only: list[str], reps: int, quick: boo
         take(framework, "about", 0)
     for rep in range(reps):
         for workload in only:
+            if rep and workload in ONCE:
+                continue
             say(f"repetition {rep + 1} of {reps}: {workload}")
             for framework in random.sample(frameworks, len(frameworks)):
-                shared = workload in SHARED
-                if (shared or framework.facts["ROLE"] == "ours") and (framework.key, workload) not in lost:
+                if workload in framework.takes and (framework.key, workload) not in lost:
                     take(framework, workload, rep)
     return rows
 
@@ -183,7 +197,7 @@ def chosen(name: str) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--reps", type=int, default=5, help="repetitions (5)")
-    parser.add_argument("--only", metavar="A,B", help=f"workloads: {', '.join(SHARED + OWN)}")
+    parser.add_argument("--only", metavar="A,B", help=f"workloads: {', '.join(EVERY)}")
     parser.add_argument("--frameworks", metavar="A,B", help="names in frameworks/, or paths; default: all")
     parser.add_argument("--python", metavar="NAME=PATH", action="append", default=[], help="its interpreter")
     parser.add_argument("--quick", action="store_true", help="one repetition with the smallest counts")
@@ -193,8 +207,8 @@ def main() -> None:
     if args.report:
         print(report([json.loads(line) for line in args.report.read_text().splitlines()]))
         return
-    only = args.only.split(",") if args.only else [*SHARED, *OWN]
-    if unknown := set(only) - set(SHARED + OWN):
+    only = args.only.split(",") if args.only else list(EVERY)
+    if unknown := set(only) - set(EVERY):
         parser.error(f"unknown workloads: {', '.join(sorted(unknown))}")
     everyone = sorted(path.stem for path in (HERE / "frameworks").glob("*.py"))
     names = args.frameworks.split(",") if args.frameworks else everyone

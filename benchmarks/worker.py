@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable
 from statistics import fmean
 from types import ModuleType
 
+import stored
 from gauge import Stopwatch, gauge, gauged
 from measuring import Measures, alive, memory, timed, timed_now
 from plan import FINAL, Plan, Subject
@@ -181,7 +182,7 @@ def load(path: str) -> ModuleType:
 def main(path: str, name: str, *flags: str) -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    work = WORKLOADS.get(name)
+    work = (WORKLOADS | stored.WORKLOADS).get(name)
     if work is None:
         import own
 

@@ -4,7 +4,7 @@ from plan import FINAL, PROMPT, SYSTEM, Plan, Subject
 
 NAME = "agentfootprint"
 ROLE = "ours"
-INSTALL = ["--editable", "{root}[redis,vectors]"]
+INSTALL = ["--editable", "{root}[redis,postgres,vectors]"]
 PACKAGE = "agentfootprint"
 IMPORT = "from agentfootprint import Agent"
 ENV = {"PYTHONPATH": "{root}/src"}
@@ -50,3 +50,9 @@ def prepare(plan: Plan) -> Subject:
                     yield event.text
 
     return Subject(run, stream, build)
+
+
+def keeper(kind, folder):
+    import kept
+
+    return kept.keeper(kind, folder)

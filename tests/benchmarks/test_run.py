@@ -160,4 +160,7 @@ def test_the_frameworks_share_one_face() -> None:
         source = path.read_text()
         for name in ("NAME", "ROLE", "INSTALL", "PACKAGE", "IMPORT", "ENV"):
             assert f"\n{name} = " in source, f"{path.name} has no {name}"
-        assert "def prepare(plan: Plan) -> Subject:" in source
+        if "\nTAKES = " in source:
+            assert "def keeper(kind, folder):" in source
+        else:
+            assert "def prepare(plan: Plan) -> Subject:" in source

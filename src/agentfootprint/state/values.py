@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import InputInvalid, StoreCorrupt, UnsupportedValue
 
 __all__ = ["alive", "check_limit", "deadline", "from_json", "to_json", "total"]
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
-_encode_ascii = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
+
+def _encoder(*, ensure_ascii: bool) -> Callable[[Any], str]:
+    """`json.dumps` that does not look for what contains itself: that ends in a RecursionError as well.
+
+    The encoder in C is made once, where there is one of this form; `JSONEncoder` makes it for each value,
+    which takes as long as to encode a small one.
+    """
+    slower = json.JSONEncoder(
+        separators=(",", ":"), ensure_ascii=ensure_ascii, allow_nan=False, check_circular=False
+    )
+    escape = json.encoder.encode_basestring_ascii if ensure_ascii else json.encoder.encode_basestring
+    try:
+        parts = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
+            None, slower.default, escape, None, ":", ",", False, False, False
+        )
+    except (AttributeError, TypeError):
+        return slower.encode
+    return lambda value: "".join(parts(value, 0))
+
+
+_encode, _encode_ascii = _encoder(ensure_ascii=False), _encoder(ensure_ascii=True)
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 _MAX_TOTAL = 2**63

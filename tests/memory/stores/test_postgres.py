@@ -14,10 +14,17 @@ import psycopg
 import pytest
 
 from agentfootprint.embedders import Embedding
-from agentfootprint.errors import ConfigurationError, InputInvalid, StoreError, StoreUnavailable
-from agentfootprint.identity import MemoryIdentity
+from agentfootprint.errors import (
+    ConfigurationError,
+    EmbedderMismatch,
+    InputInvalid,
+    StoreError,
+    StoreUnavailable,
+)
+from agentfootprint.identity import MemoryIdentity, namespace
 from agentfootprint.memory import MemoryEntry, Not, PostgresStore
 from agentfootprint.memory.stores import postgres, postgres_search
+from agentfootprint.memory.stores.postgres_transaction import transact
 from tests.servers.databases import free_port
 from tests.servers.proxy import Proxy
 from tests.servers.stores import Place, memory_at, place
@@ -322,6 +329,42 @@ async def test_an_index_finds_what_is_near_and_a_filter_loses_nothing(
         assert [match.entry.id for match in mine] == ["200", "201", "202", "203", "204"]
 
 
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+async def test_a_search_asks_once_and_is_right_when_the_namespace_has_changed(
+    with_vectors: Place, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_search, "EXACT_ROWS", 100)
+    monkeypatch.setattr(postgres_search, "COUNT_SECONDS", seconds)
+    asked: list[int] = []
+
+    async def counting(connection: Any, identity: Any, *statements: Any, **options: Any) -> Any:
+        asked.append(len(statements))
+        return await transact(connection, identity, *statements, **options)
+
+    monkeypatch.setattr(postgres_search, "transact", counting)
+    async with memory_at(*with_vectors) as store:
+        for identity in (ACME, OTHER):
+            entries = [MemoryEntry(str(n), n, embedding=towards(1, n / 100)) for n in range(200)]
+            await store.put_many(identity, entries)
+        assert await store.create_vector_index("test@4")
+        for trips in (2, 1, 1):
+            asked.clear()
+            found = await store.search(ACME, towards(1), k=3)
+            assert [match.entry.id for match in found] == ["0", "1", "2"]
+            assert len(asked) == trips
+        await store.forget(ACME)
+        assert await store.search(ACME, towards(1)) == []
+        await store.put_many(ACME, [MemoryEntry(str(n), n, embedding=towards(n, 1)) for n in range(9)])
+        found = await store.search(ACME, towards(1), k=3)
+        assert [match.entry.id for match in found] == ["8", "7", "6"]
+        await store.forget(ACME)
+        other = Embedding.of([1.0, 0.0], "other@2")
+        await store.put(ACME, MemoryEntry("one", 1, embedding=other))
+        with pytest.raises(EmbedderMismatch):
+            await store.search(ACME, towards(1))
+        assert [match.entry.id for match in await store.search(ACME, other)] == ["one"]
+
+
 async def test_an_index_that_was_left_unfinished_is_made_anew(with_vectors: Place) -> None:
     async with memory_at(*with_vectors) as store:
         await store.put(ACME, MemoryEntry("one", 1, embedding=towards(1)))
@@ -340,6 +383,28 @@ async def test_an_index_needs_pgvector_and_a_fingerprint(plain: Place, with_vect
         for fingerprint in ("test", "test@0", "test@4001", "test@x"):
             with pytest.raises(InputInvalid):
                 await store.create_vector_index(fingerprint)
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_a_page_of_a_long_conversation_is_read_in_order_and_nothing_is_sorted(
+    where: Place, before: bool
+) -> None:
+    async with memory_at(*where) as store:
+        # Most are short: from what the planner knows of the average it would read and sort a long one.
+        for number in range(100):
+            await store.put(MemoryIdentity("acme", str(number)), MemoryEntry("one", 1))
+        await store.put_many(ACME, [MemoryEntry(str(number), number) for number in range(1000)])
+        given = {"space": namespace(ACME), "now": 0.0, "limit": 20, "created": 2e9, "number": 1}
+        asked = postgres._LIST_BEFORE if before else postgres._LIST
+
+        def explain(connection: Any) -> Any:
+            settings = postgres._BY_INDEX
+            return transact(connection, ACME, (f"EXPLAIN {asked}", given), settings=settings)
+
+        [plan] = await store._pool.run(explain)
+    text = "\n".join(line for (line,) in plan)
+    assert "Index Scan Backward using agentfootprint_memory_newest" in text
+    assert "Sort" not in text
 
 
 async def test_forgetting_while_others_write_leaves_no_vectors_of_two_embedders(where: Place) -> None:

@@ -25,27 +25,24 @@ _SWEEP_AFTER = 256
 
 @dataclass(slots=True)  # not frozen, for that costs more than the rest of a put; never changed
 class _Row:
-    """An entry as it is kept: value and metadata as text, so that nothing is shared with callers."""
+    """An entry as it is kept: value and metadata as text, so that nothing is shared with callers.
 
-    id: str
+    `place` is `created`, the number of its first write and the id.
+    """
+
     value: str
     metadata: str
-    created: float
-    number: int
+    place: tuple[float, int, str]
     expires: float | None
     version: str
     embedding: Embedding | None
 
-    @property
-    def place(self) -> tuple[float, int, str]:
-        return (self.created, self.number, self.id)
-
     def entry(self) -> MemoryEntry:
         return stored(
-            self.id,
+            self.place[2],
             from_json(self.value, "an entry"),
             from_json(self.metadata, "an entry's metadata") if self.metadata != "{}" else {},
-            self.created,
+            self.place[0],
             self.expires,
             self.version,
             self.embedding,
@@ -75,13 +72,28 @@ class _Space:
         return row
 
     def add(self, row: _Row) -> None:
-        place, old = row.place, self.rows.get(row.id)
+        place = row.place
+        old = self.rows.get(place[2])
         if old is None or old.place != place:
-            self.remove(row.id)
-            insort(self.order, place)
-        self.rows[row.id] = row
-        if row.embedding is not None or (old is not None and old.embedding is not None):
+            if old is not None:
+                self.remove(place[2])
+            if not self.order or self.order[-1] < place:
+                self.order.append(place)  # Most entries are the newest: no need to look for their place.
+            else:
+                insort(self.order, place)
+        self.rows[place[2]] = row
+        if row.embedding is not None:
+            self.searched, self.fingerprint = None, row.embedding.fingerprint
+        elif old is not None and old.embedding is not None:
             self.searched = None
+
+    def check(self, entries: Sequence[MemoryEntry]) -> None:
+        """Refuses embeddings of another embedder than those that are there, or than each other."""
+        known = self.fingerprint
+        for entry in entries:
+            if entry.embedding is not None:
+                check_fingerprint(known, entry.embedding.fingerprint)
+                known = entry.embedding.fingerprint
 
     def vectors(self) -> tuple[list[_Row], Vectors]:
         """The rows that have an embedding, oldest first, and their vectors."""
@@ -117,27 +129,41 @@ class InMemoryStore(Closing):
         texts = _texts(entry)
         now = self._clock()
         with self._lock:
-            self._check_embedded(identity, [entry])
+            space = self._spaces.get(identity) or _Space()
+            if entry.embedding is not None:
+                space.check([entry])
             if expected is not None:
-                row = self._find(identity, entry.id, now)
+                row = space.find(entry.id, now)
                 if (row.version if row else "") != expected:
                     return None
-            return self._write(identity, entry, texts, now)
+            if not space.rows:
+                self._spaces[identity] = space
+            written = self._write(space, entry, texts, now)
+            if entry.expires is not None:
+                self._collect(1, now)
+        return written
 
     async def put_many(self, identity: MemoryIdentity, entries: Sequence[MemoryEntry]) -> list[MemoryEntry]:
         self._check_open()
         texts = [_texts(entry) for entry in entries]
         now = self._clock()
         with self._lock:
-            self._check_embedded(identity, entries)
+            space = self._spaces.get(identity) or _Space()
+            space.check(entries)
+            if entries and not space.rows:
+                self._spaces[identity] = space
             pairs = zip(entries, texts, strict=True)
-            return [self._write(identity, entry, text, now) for entry, text in pairs]
+            written = [self._write(space, entry, text, now) for entry, text in pairs]
+            self._collect(sum(entry.expires is not None for entry in entries), now)
+        return written
 
     async def get(self, identity: MemoryIdentity, entry_id: str) -> MemoryEntry | None:
         self._check_open()
         check_part("a memory entry's id", entry_id)
+        now = self._clock()
         with self._lock:
-            row = self._find(identity, entry_id, self._clock())
+            space = self._spaces.get(identity)
+            row = space.find(entry_id, now) if space else None
         return row.entry() if row else None
 
     async def list(self, identity: MemoryIdentity, *, limit: int = 50, cursor: str | None = None) -> Page:
@@ -157,7 +183,7 @@ class InMemoryStore(Closing):
         entries = tuple(row.entry() for row in rows[:limit])
         if len(rows) <= limit:
             return Page(entries)
-        return Page(entries, write_cursor(rows[limit - 1].created, rows[limit - 1].number))
+        return Page(entries, write_cursor(*rows[limit - 1].place[:2]))
 
     async def search(
         self,
@@ -213,56 +239,26 @@ class InMemoryStore(Closing):
         if self._closed:
             raise StoreUnavailable("this in-memory store was closed, its content is gone: make a new one")
 
-    def _check_embedded(self, identity: MemoryIdentity, entries: Sequence[MemoryEntry]) -> None:
-        """Refuses embeddings of another embedder than those that are there, or than each other."""
-        space = self._spaces.get(identity)
-        known = space.fingerprint if space else None
-        for entry in entries:
-            if entry.embedding is not None:
-                check_fingerprint(known, entry.embedding.fingerprint)
-                known = entry.embedding.fingerprint
-
-    def _find(self, identity: MemoryIdentity, entry_id: str, now: float) -> _Row | None:
-        space = self._spaces.get(identity)
-        return space.find(entry_id, now) if space else None
-
-    def _write(
-        self, identity: MemoryIdentity, entry: MemoryEntry, texts: tuple[str, str], now: float
-    ) -> MemoryEntry:
-        space = self._spaces.get(identity)
-        if space is None:
-            space = self._spaces[identity] = _Space()
+    def _write(self, space: _Space, entry: MemoryEntry, texts: tuple[str, str], now: float) -> MemoryEntry:
         old = space.find(entry.id, now)
         number = next(self._numbers)
         created = entry.created
         if created is None:
-            created = old.created if old else now
-        row = _Row(
-            entry.id,
-            *texts,
-            created,
-            old.number if old else number,
-            entry.expires,
-            str(number),
-            entry.embedding,
-        )
+            created = old.place[0] if old else now
+        place = (created, old.place[1] if old else number, entry.id)
+        row = _Row(*texts, place, entry.expires, str(number), entry.embedding)
         space.add(row)
-        if entry.embedding is not None:
-            space.fingerprint = entry.embedding.fingerprint
-        self._written(entry.expires, now)
         return stored(
             entry.id, entry.value, entry.metadata, created, entry.expires, row.version, entry.embedding
         )
 
-    def _written(self, expires: float | None, now: float) -> None:
-        """Collects what expired once as much may have expired as there is: constant cost per write."""
-        if expires is None:
-            return
-        self._sweep_in -= 1
+    def _collect(self, written: int, now: float) -> None:
+        """Removes what expired once as much may have expired as there is: constant cost per write."""
+        self._sweep_in -= written
         if self._sweep_in > 0:
             return
         for identity, space in list(self._spaces.items()):
-            rows = {row.id: row for row in space.rows.values() if alive(row.expires, now)}
+            rows = {name: row for name, row in space.rows.items() if alive(row.expires, now)}
             if rows:
                 order = sorted(row.place for row in rows.values())
                 self._spaces[identity] = _Space(rows, order, space.fingerprint)

@@ -20,7 +20,7 @@ from . import postgres_migrations as migrations
 from .cursor import read_cursor, write_cursor
 from .postgres_filters import filterable
 from .postgres_search import PostgresSearch
-from .postgres_transaction import Statement, tenant, transact
+from .postgres_transaction import Setting, Statement, tenant, transact
 from .vectors import check_fingerprint, check_search
 
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ _LIST_BEFORE: LiteralString = (
     f"{_ROWS} WHERE namespace = %(space)s AND (created, number) < (%(created)s::float8, %(number)s::int8)"
     " AND (expires IS NULL OR expires > %(now)s) ORDER BY created DESC, number DESC LIMIT %(limit)s"
 )
+# The index of a namespace has its rows in this order. A planner that expects few of them would read and sort
+# them all, and it expects few of the longest conversation when most are short, or before it has looked.
+_BY_INDEX: Setting = (", set_config('enable_sort', 'off', true)", {})
 _DELETE: LiteralString = (
     "DELETE FROM agentfootprint_memory WHERE namespace = %(space)s AND id = %(id)s"
     " RETURNING expires IS NULL OR expires > %(now)s"
@@ -184,7 +187,7 @@ class PostgresStore(Closing):
         if cursor is not None:
             statement = _LIST_BEFORE
             given["created"], given["number"] = read_cursor(cursor)
-        [rows] = await self._all(identity, (statement, given))
+        [rows] = await self._all(identity, (statement, given), settings=_BY_INDEX)
         entries = tuple(self._entry(row) for row in rows[:limit])
         if len(rows) <= limit:
             return Page(entries)
@@ -297,10 +300,16 @@ class PostgresStore(Closing):
             if found
         ]
 
-    async def _all(self, identity: MemoryIdentity, *statements: Statement, again: bool = True) -> Rows:
+    async def _all(
+        self,
+        identity: MemoryIdentity,
+        *statements: Statement,
+        again: bool = True,
+        settings: Setting = ("", {}),
+    ) -> Rows:
         """The rows of each statement; all are one transaction."""
         return await self._pool.run(
-            lambda connection: transact(connection, identity, *statements), again=again
+            lambda connection: transact(connection, identity, *statements, settings=settings), again=again
         )
 
     def _entry(self, row: Sequence[Any]) -> MemoryEntry:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from hashlib import sha256
+from math import inf
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from ...embedders.base import Embedding
@@ -10,7 +12,7 @@ from ...errors import InputInvalid, StoreError
 from ...identity import MemoryIdentity, namespace
 from ..base import Filter
 from .postgres_filters import wanted
-from .postgres_transaction import transact
+from .postgres_transaction import Setting, transact
 from .vectors import Vectors, check_fingerprint
 
 if TYPE_CHECKING:
@@ -26,6 +28,12 @@ takes milliseconds, and an index that holds mostly others' vectors passes over s
 CANDIDATES = 100
 """`hnsw.ef_search`: the more an index looks at, the fewer it misses. pgvector's own default is 40."""
 
+COUNT_SECONDS = 60.0
+"""So long a namespace is taken for as large as it was: to count takes as long as to search by an index."""
+
+REMEMBERED = 1000
+"""Namespaces whose size, and embedders whose statements, are remembered."""
+
 # Beyond these numbers of dimensions pgvector 0.8 does not compare, or index, in full or half precision.
 _MOST, _MOST_INDEXED, _MOST_HALVED = 16_000, 2_000, 4_000
 
@@ -37,9 +45,10 @@ _EXTENSION: LiteralString = (
     " FROM pg_extension JOIN pg_namespace AS n ON n.oid = extnamespace"
     " WHERE extname = 'vector' AND has_schema_privilege(current_user, n.oid, 'USAGE')"
 )
-_SPACE: LiteralString = (
-    "SELECT fingerprint, coalesce((SELECT (SELECT count(*) FROM (SELECT FROM agentfootprint_memory AS m"
-    " WHERE m.namespace = s.namespace AND m.fingerprint = s.fingerprint LIMIT wanted) AS counted) >= wanted"
+_SPACE: LiteralString = "SELECT fingerprint FROM agentfootprint_memory_space WHERE namespace = %(space)s"
+_COUNTED: LiteralString = (
+    "SELECT fingerprint, coalesce((SELECT EXISTS (SELECT FROM agentfootprint_memory AS m"
+    " WHERE m.namespace = s.namespace AND m.fingerprint = s.fingerprint OFFSET wanted - 1)"
     " FROM (SELECT greatest(%(exact)s, reltuples / 10)::bigint AS wanted FROM pg_index"
     " JOIN pg_class ON pg_class.oid = indexrelid"
     " WHERE indexrelid = to_regclass(%(index)s) AND indisvalid) AS made), false)"
@@ -66,8 +75,7 @@ _OF_NEAR: LiteralString = (
 _ORDERED: LiteralString = " AND fingerprint = {fingerprint} ORDER BY {order} LIMIT %(k)s)"
 _NEAREST: LiteralString = f"{_NEAR}{_FITTING}{_ORDERED}{_OF_NEAR}"
 _ITERATE: LiteralString = (
-    "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),"
-    " set_config('hnsw.ef_search', %(ef)s, true)"
+    ", set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', %(ef)s, true)"
 )
 _VALID: LiteralString = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
 
@@ -78,10 +86,14 @@ class PostgresSearch:
     def __init__(self) -> None:
         self._extension: str | None = None  # the schema of pgvector
         self._indexes = False
+        self._statements: dict[tuple[str, bool], bytes] = {}
+        # Whether a namespace's vectors of an embedder are worth an index, and when they are counted again.
+        self._large: dict[tuple[str, str], tuple[bool, float]] = {}
 
     async def look(self, connection: AsyncConnection[Any]) -> None:
         row = await (await connection.execute(_EXTENSION)).fetchone()
         self._extension, self._indexes = row or (None, False)
+        self._statements.clear()
 
     async def nearest(
         self,
@@ -96,51 +108,76 @@ class PostgresSearch:
     ) -> list[Any]:
         """At most `k` rows, the most similar first, the similarity behind the other columns."""
         has, lacks = wanted(where)
-        fingerprint = query.fingerprint
         given: dict[str, Any] = {
             "space": namespace(identity),
-            "fingerprint": fingerprint,
+            "fingerprint": query.fingerprint,
             "query": query,
             "k": k,
             "has": has,
             "lacks": lacks,
             "now": now,
-            "index": _index(fingerprint),
+            "index": _index(query.fingerprint),
             "exact": EXACT_ROWS,
         }
+        iterate: Setting = (_ITERATE, {"ef": str(min(max(CANDIDATES, 2 * k), 1000))})
 
-        async def ask(*statements: LiteralString | Composed) -> list[Any]:
+        async def ask(*statements: LiteralString | bytes, indexed: bool = False) -> list[list[Any]]:
             asked = [(each, given) for each in statements]
+            also: dict[str, Any] = {"settings": iterate} if indexed else {}
             # Planned for this namespace, which may be small or large.
-            return (await transact(connection, identity, *asked, prepare=False))[-1]
+            return await transact(connection, identity, *asked, prepare=False, **also)
 
-        known = await ask(_SPACE)
-        if not known:
-            return []
-        check_fingerprint(known[0][0], fingerprint)
         if self._extension is None or query.dimensions > _MOST:
             return await self._compared_here(ask, given, query, k, min_score)
-        found: list[Any] = []
-        if self._indexes and known[0][1] and not where:  # A filter leaves an index with what it passes over.
-            given["ef"] = str(min(max(CANDIDATES, 2 * k), 1000))
-            found = await ask(_ITERATE, self._statement(query, indexed=True))
-        if len(found) < k:  # An index gives up after so many rows of others.
-            found = await ask(self._statement(query, indexed=False))
+        exact, by_index = (self._statement(connection, query, indexed=each) for each in (False, True))
+        place = (given["space"], query.fingerprint)
+        # A filter leaves an index with what it passes over.
+        large, until = self._large.get(place, (None, 0.0)) if self._indexes and not where else (False, inf)
+        counted = time.monotonic() >= until
+        asked = [_COUNTED if counted else _SPACE]
+        found: list[Any] | None = None
+        if large is None:
+            [space] = await ask(*asked)
+        else:
+            space, found = await ask(*asked, by_index if large else exact, indexed=large)
+        if not space:
+            return []
+        check_fingerprint(space[0][0], query.fingerprint)
+        if counted:
+            found = None if large and not space[0][1] else found
+            large = self._remember(place, space[0][1])
+        if large and found is None:
+            [found] = await ask(by_index, indexed=True)
+        if found is None or (large and len(found) < k):  # An index gives up after so many rows of others.
+            [found] = await ask(exact)
         return [row for row in found if min_score is None or row[-1] >= min_score]
+
+    def _remember(self, place: tuple[str, str], large: bool) -> bool:
+        if len(self._large) >= REMEMBERED:
+            self._large.clear()
+        self._large[place] = large, time.monotonic() + COUNT_SECONDS
+        return large
 
     async def _compared_here(
         self, ask: Any, given: dict[str, Any], query: Embedding, k: int, min_score: float | None
     ) -> list[Any]:
-        rows = await ask(_VECTORS)
+        space, rows = await ask(_SPACE, _VECTORS)
+        if not space:
+            return []
+        check_fingerprint(space[0][0], query.fingerprint)
         nearest = Vectors([data for _, data in rows]).nearest(query, min_score)
         scores = {rows[at][0]: score for (at, score), _ in zip(nearest, range(k), strict=False)}
         given["numbers"] = list(scores)
-        found = {row[6]: row for row in await ask(_NUMBERED)}
+        [kept] = await ask(_NUMBERED)
+        found = {row[6]: row for row in kept}
         return [(*found[number], score) for number, score in scores.items() if number in found]
 
-    def _statement(self, query: Embedding, *, indexed: bool) -> Composed:
+    def _statement(self, connection: AsyncConnection[Any], query: Embedding, *, indexed: bool) -> bytes:
         from psycopg import sql
 
+        key = (query.fingerprint, indexed)
+        if key in self._statements:
+            return self._statements[key]
         kind = self._kind(query.dimensions) if indexed else self._named("vector")
         operator = sql.SQL("OPERATOR({}.<=>)").format(sql.Identifier(self._extension or ""))
         distance = sql.SQL("(embedding::{kind} {operator} %(query)s::real[]::{kind})").format(
@@ -148,9 +185,13 @@ class PostgresSearch:
         )
         # An index knows of distances only; what is equally near is put in order among the nearest.
         order = distance if indexed else distance + sql.SQL(", created DESC, number DESC")
-        return sql.SQL(_NEAREST).format(
+        made = sql.SQL(_NEAREST).format(
             distance=distance, order=order, fingerprint=sql.Literal(query.fingerprint)
         )
+        if len(self._statements) >= REMEMBERED:
+            self._statements.clear()
+        self._statements[key] = made.as_bytes(connection)
+        return self._statements[key]
 
     def _named(self, name: str) -> Composed:
         from psycopg import sql
@@ -196,6 +237,7 @@ class PostgresSearch:
         )
         # Or the server would not think of the index before it has looked at the table by itself.
         await connection.execute("ANALYZE agentfootprint_memory")
+        self._large.clear()
         return True
 
 

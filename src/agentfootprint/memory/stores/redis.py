@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...embedders.base import Embedding
@@ -14,7 +13,7 @@ from ...identity import MemoryIdentity, check_part, namespace, namespace_prefix
 from ...loops import Closing
 from ...state.redis_server import GRACE, Argument, RedisServer
 from ...state.values import alive, check_limit, from_json, to_json
-from ..base import MemoryEntry, Page, Profile
+from ..base import MemoryEntry, Page, Profile, stored
 from .cursor import read_cursor, write_cursor
 from .redis_scripts import DELETE, FORGET, LIST, NAME, PUT, STRIKE
 
@@ -29,8 +28,6 @@ TRIES = 20
 CHUNK = 500
 """Identities that are forgotten in one round trip."""
 
-_GRACE_MS = str(int(GRACE * 1000))
-
 
 class RedisStore(Closing):
     """A `MemoryStore` in Redis 6.2 or newer (`pip install 'agentfootprint[redis]'`), without a search.
@@ -42,9 +39,9 @@ class RedisStore(Closing):
     longer than their entries; those of entries that do not expire until they are deleted or forgotten.
 
     A user with fewer rights needs the keys `~PREFIX:memory:*` and the commands `evalsha`, `eval`, `hello`,
-    `hget`, `hmget`, `hset`, `hdel`, `hincrby`, `zadd`, `zrem`, `zcard`, `zcount`, `zrange`, `zrevrange`,
-    `zrangebyscore`, `zrangebylex`, `exists`, `del`, `unlink`, `pexpire`, `pexpireat`, `persist`, `pttl` and
-    `time`.
+    `hget`, `hmget`, `hset`, `hsetnx`, `hdel`, `hincrby`, `zadd`, `zrem`, `zcard`, `zcount`, `zrange`,
+    `zrevrange`, `zrangebyscore`, `zrangebylex`, `exists`, `del`, `unlink`, `pexpire`, `pexpireat`, `persist`
+    and `time`.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, also with user and password.
@@ -96,7 +93,7 @@ class RedisStore(Closing):
         if cursor is not None:
             created, number = read_cursor(cursor)
             before = (repr(created), f"{max(number, 0):016d}")
-        arguments = [repr(self._clock()), _GRACE_MS, str(limit), *before]
+        arguments = [repr(self._clock()), str(limit), *before]
         more, found = await self._server.script(LIST, self._keys(identity), arguments, again=True)
         pairs = zip(found[::2], found[1::2], strict=True)
         placed = [self._entry(entry_id.decode(), record) for entry_id, record in pairs]
@@ -107,7 +104,7 @@ class RedisStore(Closing):
 
     async def delete(self, identity: MemoryIdentity, entry_id: str) -> bool:
         check_part("a memory entry's id", entry_id)
-        arguments = [repr(self._clock()), _GRACE_MS, entry_id]
+        arguments = [repr(self._clock()), entry_id]
         there, ended = await self._server.script(DELETE, self._keys(identity), arguments)
         if ended:
             name = f"{namespace(identity)} {ended.decode()}"
@@ -151,21 +148,25 @@ class RedisStore(Closing):
         versions = [secrets.token_hex(8) for _ in entries]
         given = _arguments(entries, versions)
         condition = b"" if expected is None else f"={expected}".encode("utf-8", "surrogatepass")
-        generation, until, keys = "", _named_until(entries, now), self._keys(identity)
+        generation, until, keys = "-", _named_until(entries, now), self._keys(identity)
+        fresh = versions[0]
         for _ in range(TRIES):
-            # A new generation for each try: one that was forgotten must not come back.
-            head = (repr(now), _GRACE_MS, condition, generation, until, secrets.token_hex(8))
-            outcome, *rest = await self._server.script(PUT, keys, (*head, *given), again=True)
-            if outcome == b"lost":
-                return []
-            if outcome == b"done":
+            head = (repr(now), condition, f"{generation} {until} {fresh}")
+            outcome = await self._server.script(PUT, keys, (*head, *given), again=True)
+            if outcome == 1:
                 return [
-                    replace(entry, created=float(created), version=version)
-                    for entry, created, version in zip(entries, rest, versions, strict=True)
+                    _stored(entry, now if entry.created is None else entry.created, version)
+                    for entry, version in zip(entries, versions, strict=True)
                 ]
+            word, *rest = outcome
+            if word == b"lost":
+                return []
+            if word == b"done":
+                return list(map(_stored, entries, rest, versions))
             generation = rest[0].decode()
-            name = [repr(now), _GRACE_MS, f"{namespace(identity)} {generation}", until]
+            name = [repr(now), f"{namespace(identity)} {generation}", until]
             await self._server.script(NAME, self._names(identity), name, again=True)
+            fresh = secrets.token_hex(8)  # One that was forgotten must not come back.
         raise StoreConflict(
             f"an identity in {self!r} was forgotten {TRIES} times in a row while it was written"
         )
@@ -208,23 +209,32 @@ class RedisStore(Closing):
 def _arguments(entries: Sequence[MemoryEntry], versions: Sequence[str]) -> list[Argument]:
     found: list[Argument] = []
     for entry, version in zip(entries, versions, strict=True):
-        created = "" if entry.created is None else repr(float(entry.created))
-        found += (entry.id, version, created, _deadline(entry.expires), _body(entry))
+        line = f"{version} {_time(entry.created)} {_time(entry.expires)}"
+        found += (entry.id, line, _body(entry))
     return found
+
+
+def _stored(entry: MemoryEntry, created: float | bytes, version: str) -> MemoryEntry:
+    return stored(
+        entry.id, entry.value, entry.metadata, float(created), entry.expires, version, entry.embedding
+    )
 
 
 def _body(entry: MemoryEntry) -> bytes:
     """Where each of the parts ends, and the parts."""
+    value = to_json(entry.value).encode()
     metadata = to_json(dict(entry.metadata)).encode() if entry.metadata else b"{}"
-    parts = [to_json(entry.value).encode(), metadata, b"", b""]
+    kind, data = b"", b""
     if entry.embedding is not None:
-        parts[2:] = [entry.embedding.fingerprint.encode(), entry.embedding.data]
-    ends = [sum(map(len, parts[: at + 1])) for at in range(len(parts))]
-    return b" ".join(b"%d" % end for end in ends) + b"\n" + b"".join(parts)
+        kind, data = entry.embedding.fingerprint.encode(), entry.embedding.data
+    first = len(value)
+    second = first + len(metadata)
+    third = second + len(kind)
+    return b"%d %d %d %d\n%b%b%b%b" % (first, second, third, third + len(data), value, metadata, kind, data)
 
 
-def _deadline(expires: float | None) -> str:
-    return "-" if expires is None else repr(float(expires))
+def _time(seconds: float | None) -> str:
+    return "-" if seconds is None else repr(float(seconds))
 
 
 def _named_until(entries: Sequence[MemoryEntry], now: float) -> str:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 from uuid import uuid4
@@ -17,6 +17,7 @@ from ...loops import Closing
 from ...state.sqlite_file import Schema, SQLiteFile
 from ...state.values import alive, check_limit, from_json, to_json
 from ..base import Filter, Match, MemoryEntry, Page, Profile, stored
+from . import sqlite_distance
 from .cursor import read_cursor, write_cursor
 from .vectors import Vectors, check_fingerprint, check_search, fits
 
@@ -140,6 +141,7 @@ class SQLiteStore(Closing):
         self._file = SQLiteFile(path, _SCHEMA, timeout)
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._compares: tuple[sqlite3.Connection, bool] | None = None
 
     async def __aenter__(self) -> Self:
         await self._file.open()
@@ -197,12 +199,9 @@ class SQLiteStore(Closing):
         wanted, space, now = check_search(k, where), namespace(identity), self._clock()
 
         def work(db: sqlite3.Connection) -> list[Match]:
-            known = self._vectors(db, space, query.fingerprint)
             found: list[Match] = []
-            if known is None:
-                return found
-            for at, score in known.vectors.nearest(query, min_score):
-                row = db.execute(_NUMBERED, (known.numbers[at], now)).fetchone()
+            for number, score in self._nearest(db, space, query, min_score):
+                row = db.execute(_NUMBERED, (number, now)).fetchone()
                 if row is not None and fits((entry := self._entry(row)).metadata, wanted):
                     found.append(Match(entry, score))
                     if len(found) == k:
@@ -238,16 +237,29 @@ class SQLiteStore(Closing):
     async def aclose(self) -> None:
         await self._file.aclose()
 
-    def _vectors(self, db: sqlite3.Connection, space: str, fingerprint: str) -> _Known | None:
-        """The vectors of a namespace; those of the namespaces searched last are kept."""
+    def _nearest(
+        self, db: sqlite3.Connection, space: str, query: Embedding, min_score: float | None
+    ) -> Iterator[tuple[int, float]]:
+        """Numbers and similarities of a namespace's entries, the most similar first."""
         row = db.execute(_SPACE, (space,)).fetchone()
         if row is None:
-            return None
-        check_fingerprint(row[0], fingerprint)
+            return
+        check_fingerprint(row[0], query.fingerprint)
+        if self._compares is None or self._compares[0] is not db:
+            self._compares = (db, sqlite_distance.can_compare(db))
+        if self._compares[1]:
+            yield from sqlite_distance.nearest(db, space, query, min_score)
+            return
+        known = self._vectors(db, space, row[1])
+        for at, score in known.vectors.nearest(query, min_score):
+            yield known.numbers[at], score
+
+    def _vectors(self, db: sqlite3.Connection, space: str, state: bytes) -> _Known:
+        """The vectors of a namespace; those of the namespaces searched last are kept."""
         known = self._known.pop(space, None)
-        if known is None or known.state != row[1]:
+        if known is None or known.state != state:
             pairs = db.execute(_VECTORS, (space,)).fetchall()
-            known = _Known(row[1], [number for number, _ in pairs], Vectors([data for _, data in pairs]))
+            known = _Known(state, [number for number, _ in pairs], Vectors([data for _, data in pairs]))
         self._known[space] = known
         while len(self._known) > 1 and sum(each.vectors.size for each in self._known.values()) > KEPT_BYTES:
             self._known.popitem(last=False)

@@ -10,7 +10,7 @@ from ...embedders.base import Embedding
 from ...errors import EmbedderMismatch, InputInvalid
 from ..base import Filter, Not
 
-__all__ = ["Vectors", "check_fingerprint", "check_search", "fits"]
+__all__ = ["Vectors", "check_fingerprint", "check_search", "fits", "has_numpy"]
 
 
 FIRST = 128
@@ -78,6 +78,10 @@ def _numpy() -> Any:
     except ImportError:
         return None
     return numpy
+
+
+def has_numpy() -> bool:
+    return _numpy() is not None
 
 
 def check_fingerprint(known: str | None, given: str) -> None:
