@@ -10,6 +10,8 @@ from functools import partial
 from typing import Any
 
 from ..errors import MissingExtra, StoreConflict, StoreCorrupt, StoreError, StoreUnavailable
+from . import trying
+from .trying import Failed
 
 __all__ = [
     "COLLECT",
@@ -285,23 +287,28 @@ class Table:
     async def _ask(self, operation: str, *, again: bool = False, **given: Any) -> Any:
         if operation not in ("batch_get_item", "batch_write_item", "transact_write_items"):
             given["TableName"] = self._name
-        try:
-            return await self._once(operation, given)
-        except StoreUnavailable:
-            if not again or self._closed:
-                raise
-            return await self._once(operation, given)
+        return await trying.tried(lambda: self._once(operation, given, again), lambda: not self._closed)
 
-    async def _once(self, operation: str, given: Item) -> Any:
+    async def _once(self, operation: str, given: Item, again: bool) -> Any:
+        seconds = trying.TRYING_SECONDS if again else 0.0
         try:
             return await self._in_thread(partial(getattr(self._client, operation), **given))
         except self._errors.ClientError as error:
-            raise self._refused(operation, error.response) from None
+            refused = self._refused(operation, error.response)
+            failed = Failed(refused, seconds if isinstance(refused, StoreUnavailable) else 0.0)
         except self._errors.BotoCoreError as error:
+            if isinstance(error, (self._errors.EndpointConnectionError, self._errors.ConnectTimeoutError)):
+                seconds = trying.AWAY_SECONDS  # It was not sent.
+            elif not isinstance(error, self._errors.HTTPClientError):
+                seconds = 0.0  # Such as when there are no credentials.
             # The library's own text is left out: it can quote the request.
-            raise StoreUnavailable(
-                f"{self.where} cannot be reached or did not answer ({type(error).__name__})"
-            ) from None
+            failed = Failed(
+                StoreUnavailable(
+                    f"{self.where} cannot be reached or did not answer ({type(error).__name__})"
+                ),
+                seconds,
+            )
+        raise failed
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
         if self._closed:

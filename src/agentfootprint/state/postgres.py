@@ -115,9 +115,9 @@ class PostgresState(Closing):
         clock: seconds since the epoch.
 
     Raises:
-        MissingExtra: psycopg or its pool is not installed.
+        MissingExtra: psycopg is not installed.
         StoreUnavailable (when used): the server cannot be reached. An increment or append whose answer was
-            lost may have happened; a compare-and-set is asked again, since its outcome can be told.
+            lost may have happened; all else is asked again, since its outcome can be told.
     """
 
     durable = True
@@ -144,7 +144,7 @@ class PostgresState(Closing):
         self._writes = itertools.count(1)
 
     async def get(self, key: StateKey) -> Record | None:
-        row = await self._one(_GET, key=key.encoded, now=self._clock())
+        row = await self._one(_GET, again=True, key=key.encoded, now=self._clock())
         return None if row is None else Record(from_json(row[0], f"the record {key.encoded!r}"), row[1])
 
     async def compare_and_set(
@@ -194,7 +194,8 @@ class PostgresState(Closing):
 
     async def read(self, key: StateKey, *, after: int = 0, limit: int | None = None) -> Sequence[LogRecord]:
         check_limit(limit, 0)
-        rows = await self._all(_READ, key=key.encoded, after=after, now=self._clock(), limit=limit)
+        given = {"key": key.encoded, "after": after, "now": self._clock(), "limit": limit}
+        rows = await self._all(_READ, again=True, **given)
         where = f"the log {key.encoded!r}"
         return [
             LogRecord(sequence, from_json(text, f"entry {sequence} of {where}")) for sequence, text in rows
@@ -241,4 +242,4 @@ class PostgresState(Closing):
 
     async def _sweep(self, now: float) -> None:
         if next(self._writes) % SWEEP_EVERY == 0:
-            await self._all(_SWEEP, now=now)
+            await self._all(_SWEEP, again=True, now=now)

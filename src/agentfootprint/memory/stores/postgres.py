@@ -125,7 +125,7 @@ class PostgresStore(Closing):
         clock: seconds since the epoch; tests give one they can move.
 
     Raises:
-        MissingExtra: psycopg or its pool is not installed.
+        MissingExtra: psycopg is not installed.
         StoreUnavailable (when used): the server cannot be reached, or its tables are missing or of another
             release. A `delete` or `forget` whose answer was lost may have happened; all else is asked again.
     """

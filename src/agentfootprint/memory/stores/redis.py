@@ -52,7 +52,7 @@ class RedisStore(Closing):
 
     Raises:
         MissingExtra: the redis package is not installed.
-        StoreUnavailable (when used): Redis cannot be reached. What reads or puts is asked once more, since
+        StoreUnavailable (when used): Redis cannot be reached. What reads or puts is asked again, since
             its outcome can be told; a `delete` or `forget` whose answer was lost may have happened.
         StoreError (when used): Redis does not let the user do what was asked.
     """
