@@ -113,6 +113,22 @@ class Table:
         self.where = f"the DynamoDB table {name!r} at {client.meta.endpoint_url}"
         self._threads = ThreadPoolExecutor(max_connections, thread_name_prefix="agentfootprint-dynamodb")
         self._closed = False
+        self._asked = False
+
+    async def check(self) -> None:
+        """Asks for the table; a connection that was made for that alone is closed."""
+        fresh = not self._asked
+        try:
+            told = await self._ask("describe_table", again=True)
+        except _NotAllowed:
+            return  # Who may not describe it has been let in.
+        finally:
+            if fresh and self._own and not self._closed:
+                self._client.close()  # It makes connections again when it is asked.
+                self._asked = False
+        status = told["Table"]["TableStatus"]
+        if status not in ("ACTIVE", "UPDATING"):
+            raise StoreUnavailable(f"{self.where} is not ready to be used: its status is {status}")
 
     async def create(self) -> None:
         keys = (("pk", "HASH"), ("sk", "RANGE"))
@@ -313,6 +329,7 @@ class Table:
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
         if self._closed:
             raise StoreUnavailable(f"this {self._whose} in {self.where} is closed")
+        self._asked = True
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _refused(self, operation: str, response: Any) -> StoreError:
@@ -332,6 +349,8 @@ class Table:
             return StoreUnavailable(f"{self.where} is throttled or not well ({code})")
         if code == "SerializationException":
             return StoreCorrupt(f"{self.where} refused {operation} ({code})")
+        if code == "AccessDeniedException":
+            return _NotAllowed(f"{self.where} refused {operation} ({code})")
         return StoreError(f"{self.where} refused {operation} ({code})")
 
     async def aclose(self) -> None:
@@ -340,6 +359,10 @@ class Table:
             self._threads.shutdown(wait=False)
             if self._own:
                 self._client.close()
+
+
+class _NotAllowed(StoreError):
+    """Whoever asks is known, and may not."""
 
 
 async def wait(lost: int) -> None:

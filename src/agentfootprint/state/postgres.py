@@ -210,6 +210,9 @@ class PostgresState(Closing):
         assert row is not None
         return int(row[0])
 
+    async def check(self) -> None:
+        await self._pool.check()
+
     async def aclose(self) -> None:
         """Closes the pool of the running event loop; those of others are closed as their loops end."""
         await self._pool.aclose()

@@ -107,6 +107,17 @@ class PostgresPool:
         """
         await self._pool()
 
+    async def check(self) -> None:
+        """Prepares on a connection of its own, as before the first use, and closes it."""
+        if self._closed:
+            raise self._is_closed()
+
+        async def prepare(connection: Connection) -> None:
+            async with connection.transaction():
+                await self._prepare(connection)
+
+        await self._tried(lambda: self._apart(prepare, again=True))
+
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, again: bool = False) -> T:
         """The outcome of `work` with a connection, which is in autocommit mode.
 
@@ -189,11 +200,7 @@ class PostgresPool:
         raise failed
 
     async def _open(self) -> Connections:
-        async def prepare(connection: Connection) -> None:
-            async with connection.transaction():
-                await self._prepare(connection)
-
-        await self._tried(lambda: self._apart(prepare, again=True))
+        await self.check()
         return Connections(self._connect, self._most, CONNECT_SECONDS)
 
     # ── what went wrong ─────────────────────────────────────────────────────────────────────────

@@ -224,6 +224,9 @@ class RedisState(Closing):
             if not int(cursor):
                 return len(names)
 
+    async def check(self) -> None:
+        await self._server.check()
+
     async def aclose(self) -> None:
         """Closes the connections of the running event loop; those of others are closed as their loops end."""
         await self._server.aclose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import MissingExtra, StoreCorrupt, StoreError, StoreUnavailable
@@ -59,29 +59,40 @@ class RedisServer:
         self._whose = whose
         self._given = client
         self._closed = False
-        self._clients: PerLoop[Any] = PerLoop(
-            lambda: redis.asyncio.Redis.from_url(
-                url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS, retry=None
-            ),
-            lambda made: made.aclose(),
+        self._make = partial(
+            redis.asyncio.Redis.from_url,
+            url,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=CONNECT_SECONDS,
+            retry=None,
         )
+        self._clients: PerLoop[Any] = PerLoop(self._make, lambda made: made.aclose())
         pool = client.connection_pool if client is not None else redis.asyncio.ConnectionPool.from_url(url)
         options = pool.connection_kwargs
         self.where = options.get("path") or f"{options.get('host')}:{options.get('port', 6379)}"
 
-    async def open(self) -> None:
-        """Asks the server for a sign of life, to fail early.
+    async def check(self) -> None:
+        """Asks the server for a sign of life, on a connection that is closed then.
 
         Raises:
             StoreUnavailable: it cannot be reached, or does not let this user in.
         """
-        # A user who may not say `ping` has been let in.
+        self._check_open()
+        client = self._given if self._given is not None else self._make()
+
+        async def attempt() -> None:
+            try:
+                await client.ping()
+            except self._redis.exceptions.NoPermissionError:
+                pass  # Who may not say it has been let in.
+            except (self._redis.exceptions.RedisError, OSError) as error:
+                raise self._failed("ping", error, again=True) from None
+
         try:
-            await self.ask("ping", again=True)
-        except StoreUnavailable:
-            raise
-        except StoreError:
-            pass
+            await trying.tried(attempt, lambda: not self._closed)
+        finally:
+            if self._given is None:
+                await client.aclose()
 
     async def ask(self, command: str, *arguments: Any, again: bool = False, **options: Any) -> Any:
         """What a command returns. One that was not sent is tried again in any case."""
@@ -126,9 +137,12 @@ class RedisServer:
         self._closed = True
         await self._clients.aclose()
 
-    def _client(self) -> Any:
+    def _check_open(self) -> None:
         if self._closed:
             raise StoreUnavailable(f"this {self._whose} at {self.where} is closed")
+
+    def _client(self) -> Any:
+        self._check_open()
         return self._given if self._given is not None else self._clients.get()
 
     async def _sound(self) -> None:

@@ -27,7 +27,7 @@ from tests.servers.stores import memory_at, state_at
 
 PERSON = MemoryIdentity("acme", "alice")
 SHARED = ("shared 1", "shared 2")
-LATENCY = 0.05
+LATENCY = 0.03
 """Seconds that the model takes, so that connections are cut while turns are under way."""
 
 

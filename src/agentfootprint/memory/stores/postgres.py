@@ -259,6 +259,9 @@ class PostgresStore(Closing):
     def __repr__(self) -> str:
         return f"<PostgresStore at {self._pool.where}>"
 
+    async def check(self) -> None:
+        await self._pool.check()
+
     async def aclose(self) -> None:
         await self._pool.aclose()
 

@@ -133,6 +133,9 @@ class RedisStore(Closing):
             await self._server.script(STRIKE, names, found, again=True)
             low = f"({found[-1].decode()}"
 
+    async def check(self) -> None:
+        await self._server.check()
+
     async def aclose(self) -> None:
         """Closes the connections of the running event loop; those of others are closed as their loops end."""
         await self._server.aclose()
