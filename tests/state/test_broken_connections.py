@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import redis.asyncio
 
 from agentfootprint.errors import StoreError, StoreUnavailable
+from agentfootprint.identity import MemoryIdentity
 from agentfootprint.state import RedisState, StateKey, trying
 from tests.servers.databases import free_port, start_redis
 from tests.servers.proxy import Proxy
@@ -132,6 +134,8 @@ async def test_one_store_serves_several_event_loops(kind: str, tmp_path: Path) -
 async def test_nothing_that_is_left_to_a_server_stays_for_ever(kind: str, tmp_path: Path) -> None:
     """What has a time to live is collected by the server itself, some time after its deadline."""
     async with place(kind, tmp_path) as (kind, address, name), state_at(kind, address, name) as store:
+        if kind == "postgres":
+            store._clock = lambda: time.time() - 1000
         await store.compare_and_set(KEY, None, 1, ttl=5)
         await store.increment(KEY, ttl=5)
         await store.append(KEY, 1, ttl=5)
@@ -152,9 +156,9 @@ async def test_nothing_that_is_left_to_a_server_stays_for_ever(kind: str, tmp_pa
         else:
             import psycopg
 
-            store._clock = lambda: 10**11
-            for _ in range(100):  # Writes sweep what has expired.
-                await store.increment(StateKey(None, "kind", "other"))
+            store._clock = time.time
+            for _ in range(100):  # Writes collect what has expired, whosever it was.
+                await store.increment(StateKey(MemoryIdentity("acme"), "kind", "other"))
             async with await psycopg.AsyncConnection.connect(address) as connection:
                 for table in ("record", "counter", "log"):
                     query = psycopg.sql.SQL("SELECT count(*) FROM {} WHERE expires IS NOT NULL")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+    from psycopg.abc import RV, PQGen
 
     Connection: TypeAlias = AsyncConnection[Any]
 
@@ -129,9 +130,10 @@ def connection_kind() -> type[Connection]:
     from psycopg import AsyncConnection, waiting
 
     class Hasty(AsyncConnection[Any]):
-        async def wait(self, gen: Any, *more: Any, **named: Any) -> Any:
+        async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+            more = {} if timeout is None else {"timeout": timeout}
             try:
-                return await waiting.wait_async(gen, self.pgconn.socket, *more, **named)
+                return await waiting.wait_async(gen, self.pgconn.socket, interval, **more)
             except asyncio.CancelledError:
                 self.pgconn.finish()
                 raise
