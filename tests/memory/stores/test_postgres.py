@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import traceback
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -312,6 +314,39 @@ async def test_what_has_expired_is_collected_with_later_writes(plain: Place) -> 
         for _ in range(100):
             await store.put(ACME, MemoryEntry("kept", 1))
         assert await ask(plain, "SELECT id FROM agentfootprint_memory") == [("kept",)]
+
+
+@pytest.mark.parametrize("owned", [False, True])
+async def test_what_has_expired_of_tenants_that_are_silent_is_collected(plain: Place, owned: bool) -> None:
+    """Also when who owns the tables, and so the function that collects, is no superuser."""
+    kind, address, schema = plain
+    role = f"app_{uuid.uuid4().hex}"
+    async with memory_at(*plain):
+        pass
+    await ask(plain, f"CREATE ROLE {role} LOGIN")
+    try:
+        if owned:
+            await ask(plain, f"DROP SCHEMA {schema} CASCADE")
+            await ask(plain, f"CREATE SCHEMA {schema} AUTHORIZATION {role}")
+            await ask(plain, f"GRANT agentfootprint_memory TO {role}")
+            host = urlsplit(address).netloc.rpartition("@")[2]
+            address = urlunsplit(urlsplit(address)._replace(netloc=f"{role}@{host}"))
+        async with memory_at(kind, address, schema) as store:
+            now = time.time()
+            for name, expires in (("old", now - 100), ("now", now - 1), ("later", now + 100), ("kept", None)):
+                await store.put(OTHER, MemoryEntry(name, 1, expires=expires, embedding=towards(1)))
+            for _ in range(postgres.COLLECT_EVERY):
+                await store.put(ACME, MemoryEntry("mine", 1))
+            found = await ask(plain, "SELECT id FROM agentfootprint_memory ORDER BY number")
+            assert found == [("now",), ("later",), ("kept",), ("mine",)]
+            collect = (
+                "SET ROLE agentfootprint_memory; SELECT agentfootprint_memory_collect('Infinity', 1000000)"
+            )
+            await ask(plain, collect)
+            assert len(await ask(plain, "SELECT id FROM agentfootprint_memory")) == 4
+    finally:
+        await ask(plain, f"DROP OWNED BY {role} CASCADE")
+        await ask(plain, f"DROP ROLE {role}")
 
 
 # ── vectors ─────────────────────────────────────────────────────────────────────────────────────
