@@ -71,7 +71,7 @@ async def main(kind: str, address: str, name: str, who: str, first: str, turns: 
                     else:
                         print(f"{where}: {question}", flush=True)
 
-            await asyncio.gather(talk(mine), talk((*SHARED, *mine)), talk(SHARED))
+            await asyncio.gather(talk(mine), talk((*SHARED, *mine)))
     print(json.dumps(told), flush=True)
 
 
