@@ -15,7 +15,15 @@ from pathlib import Path
 
 from .programs import program
 
-__all__ = ["dynamodb_url", "free_port", "pgvector_dsn", "postgres_dsn", "redis_url", "start_redis"]
+__all__ = [
+    "dynamodb_url",
+    "free_port",
+    "guarded_postgres_dsn",
+    "pgvector_dsn",
+    "postgres_dsn",
+    "redis_url",
+    "start_redis",
+]
 
 
 def free_port() -> int:
@@ -74,20 +82,37 @@ def postgres_dsn() -> str:
     running = "postgresql://postgres@127.0.0.1:5432/test"
     if listens(5432) and _lets_in(running):
         return running
+    return f"postgresql://postgres@127.0.0.1:{_start_postgres('trust')}/postgres"
+
+
+@functools.cache
+def guarded_postgres_dsn() -> str:
+    """The address of a PostgreSQL that asks for a password, with it; each test process has one."""
+    return f"postgresql://postgres:{GUARDED}@127.0.0.1:{_start_postgres('scram-sha-256')}/postgres"
+
+
+GUARDED = "s3same-0pen"
+
+
+def _start_postgres(auth: str) -> int:
     folder, port = tempfile.mkdtemp(prefix="postgres-"), free_port()
     tools = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     bin_folder = str(tools[-1]) if tools else str(Path(program("initdb")).parent)
     as_other = ["su", "postgres", "-c"] if os.geteuid() == 0 else ["sh", "-c"]
+    Path(folder, "password").write_text(GUARDED)
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
+        shutil.chown(f"{folder}/password", "postgres")
     start = (
-        f"{bin_folder}/initdb -D {folder}/data -A trust -U postgres >/dev/null && "
-        f"{bin_folder}/pg_ctl -D {folder}/data -w -o '-p {port} -h 127.0.0.1 -k {folder}' start >/dev/null"
+        f"{bin_folder}/initdb -D {folder}/data -A {auth} -U postgres --pwfile {folder}/password --no-sync"
+        f" >/dev/null && {bin_folder}/pg_ctl -D {folder}/data -w"
+        f" -o '-p {port} -h 127.0.0.1 -k {folder}' start >/dev/null"
     )
     subprocess.run([*as_other, start], check=True, timeout=120)
     stop = f"{bin_folder}/pg_ctl -D {folder}/data -m immediate stop >/dev/null"
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(subprocess.run, [*as_other, stop], check=False)
-    return f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    return port
 
 
 @functools.cache

@@ -23,9 +23,11 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._swallow: float = 0
+        self._tear = 0
         self._server: asyncio.Server | None = None
         self.port = 0
         self.accepted = 0
+        self.torn = 0
 
     async def __aenter__(self) -> Proxy:
         await self.listen()
@@ -57,8 +59,12 @@ class Proxy:
         """So many requests arrive, and their connection breaks instead of the answer."""
         self._swallow = times
 
+    def tear_answers(self, times: int = 1) -> None:
+        """So many requests arrive, and their connection breaks half-way through the answer."""
+        self._tear += times
+
     def heal(self) -> None:
-        self._swallow = 0
+        self._swallow = self._tear = 0
         self._flowing.set()
 
     def stall(self) -> None:
@@ -87,6 +93,13 @@ class Proxy:
                 if answers and self._swallow:
                     self._swallow -= 1
                     self.cut()
+                    return
+                if answers and self._tear:
+                    self._tear -= 1
+                    self.torn += 1
+                    sink.write(data[: len(data) // 2])
+                    await sink.drain()
+                    sink.transport.abort()
                     return
                 sink.write(data)
                 await sink.drain()

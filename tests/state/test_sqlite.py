@@ -50,16 +50,17 @@ async def test_state_and_memory_share_one_file(path: Path) -> None:
         assert len((await memory.list(ME)).entries) == 50
 
 
-async def test_what_expired_is_collected_by_later_writes(path: Path) -> None:
+async def test_what_expired_is_collected_by_later_writes_also_of_others(path: Path) -> None:
     clock = ManualClock()
     async with SQLiteState(path, clock=clock) as store:
         for number in range(100):
             await store.append(KEY, number, ttl=1.0)
             await store.increment(StateKey(ME, "count", str(number)), ttl=1.0)
         clock.advance(2)
+        other = StateKey(MemoryIdentity("other"), "test", "key")
         for _ in range(6):
-            await store.append(KEY, "kept")
-            await store.increment(KEY)
+            await store.append(other, "kept")
+            await store.increment(other)
         tables = ("agentfootprint_log", "agentfootprint_counter")
         counts = await store._file.read(
             lambda db: [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]  # noqa: S608

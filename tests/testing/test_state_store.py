@@ -105,6 +105,70 @@ class ForgetsTooLittle(InMemoryState):
         return await super().forget(identity)
 
 
+class OneCounterForAll(InMemoryState):
+    """The counter's key lacks the identity."""
+
+    async def increment(
+        self, key: StateKey, by: int = 1, *, limit: int | None = None, ttl: float | None = None
+    ) -> int | None:
+        return await super().increment(StateKey(None, key.kind, key.name), by, limit=limit, ttl=ttl)
+
+
+class DeletesByName(InMemoryState):
+    """`DELETE … WHERE name = …`: of whomever."""
+
+    async def delete(self, key: StateKey) -> None:
+        for identity in list(self._spaces):
+            await super().delete(StateKey(identity, key.kind, key.name))
+
+
+class AnyVersionWillDo(InMemoryState):
+    """A version is looked up in a table of all tenants' versions."""
+
+    async def compare_and_set(
+        self, key: StateKey, expected: str | None, value: Any, *, ttl: float | None = None
+    ) -> Record | None:
+        for identity in self._spaces:
+            other = await self.get(StateKey(identity, key.kind, key.name))
+            if expected is not None and _version(other) == expected:
+                expected = _version(await self.get(key))
+                break
+        return await super().compare_and_set(key, expected, value, ttl=ttl)
+
+
+class FindsByTheEncodedKey(InMemoryState):
+    """A name that is another key's text is taken for that key."""
+
+    async def get(self, key: StateKey) -> Record | None:
+        for identity in self._spaces:
+            for kind in ("kit", key.kind):
+                other = StateKey(identity, kind, "head")
+                if key.name == other.encoded:
+                    return await super().get(other)
+        return await super().get(key)
+
+
+class ForgetsRecordsOnly(InMemoryState):
+    """Counters and logs of a forgotten identity stay."""
+
+    async def forget(self, identity: MemoryIdentity, *, descendants: bool = False) -> int:
+        kept = [
+            (key, await self.increment(key, 0), await self.read(key))
+            for key in [_key_of(each) for each in self._spaces if each is not None]
+        ]
+        count = await super().forget(identity, descendants=descendants)
+        for key, total, log in kept:
+            if total and await self.increment(key, 0) == 0:
+                await self.increment(key, total)
+            if log and not await self.read(key):
+                await self.append(key, log[0].value)
+        return count
+
+
+def _key_of(identity: MemoryIdentity) -> StateKey:
+    return StateKey(identity, "kit", "family")
+
+
 class IgnoresExpected(InMemoryState):
     async def compare_and_set(
         self, key: StateKey, expected: str | None, value: Any, *, ttl: float | None = None
@@ -260,6 +324,16 @@ FAULTS: list[tuple[Make, state_store.Check]] = [
     (EmptyIsAbsent, state_store.tenants_never_meet),
     (FoldsCase, state_store.tenants_never_meet),
     (StripsSpaces, state_store.tenants_never_meet),
+    (OneCounterForAll, state_store.tenants_never_meet),
+    (OneCounterForAll, state_store.guessed_keys_reach_nothing),
+    (OneCounterForAll, state_store.the_operators_own_is_nobodys),
+    (DeletesByName, state_store.tenants_never_meet),
+    (DeletesByName, state_store.guessed_keys_reach_nothing),
+    (DeletesByName, state_store.the_operators_own_is_nobodys),
+    (AnyVersionWillDo, state_store.tenants_never_meet),
+    (AnyVersionWillDo, state_store.the_operators_own_is_nobodys),
+    (FindsByTheEncodedKey, state_store.guessed_keys_reach_nothing),
+    (ForgetsRecordsOnly, state_store.forget_reaches_exactly_whom_it_names),
     (SharesWithTheOperator, state_store.the_operators_own_is_nobodys),
     (ForgetsByPrefix, state_store.forget_reaches_exactly_whom_it_names),
     (NobodyIsEverybody, state_store.forget_reaches_exactly_whom_it_names),

@@ -23,6 +23,7 @@ from .built import Built
 from .chart import RunInput
 from .checkpoint import Checkpoint
 from .forgetting import Forgotten, forget
+from .opening import check_stores
 from .question import Prompt, asked_message
 from .results import Result
 from .resuming import Claims, answers_for, restored
@@ -361,6 +362,14 @@ class Agent(Built[Output], Generic[Deps, Output]):
         await self._recorders.aclose()
 
     async def __aenter__(self) -> Agent[Deps, Output]:
+        """Asks each store, of memories and of `state=`, whether it can be used. Without `async with` that is
+        found out by the first run that needs it.
+
+        Raises:
+            StoreUnavailable: some cannot be reached; the message says which, and why. Nothing is open.
+            StoreError: what some need is not there, such as a table, or may not be used.
+        """
+        await check_stores(self.name, self._memories, self._state)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -12,10 +12,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ConversationBusy, ConversationPaused, StoreConflict
+from ..errors import ConversationBusy, ConversationPaused, StoreConflict, StoreUnavailable
 from ..flow.codec import decode, encode
 from ..identity import MemoryIdentity
 from ..messages import Message
+from ..retry import RetryPolicy
 from ..state.base import Record, StateKey, StateStore
 
 __all__ = ["LEASE_SECONDS", "Conversation", "Turn"]
@@ -24,6 +25,15 @@ LEASE_SECONDS = 30.0
 """How long a turn holds its conversation without a sign of life."""
 
 _POLL_SECONDS = 0.05
+
+_AGAIN = RetryPolicy(
+    max_attempts=5,
+    initial_delay=0.02,
+    max_delay=0.2,
+    max_total=2.0,
+    retry_if=lambda error: isinstance(error, StoreUnavailable),
+)
+"""The answer was paid for: an outage of a moment does not keep it out of its conversation."""
 
 
 class Conversation:
@@ -95,7 +105,9 @@ class Conversation:
         )
 
     async def _append(self, value: Any) -> int:
-        return await self._state.append(self._log, value, ttl=self._retention)
+        # An append whose answer was lost may have happened. It may be made again all the same: only the one
+        # that the head is moved to is part of the conversation.
+        return await _AGAIN.run(lambda: self._state.append(self._log, value, ttl=self._retention))
 
 
 class Turn:

@@ -1,4 +1,4 @@
-"""`agentfootprint migrate`: the tables of the memory store in PostgreSQL."""
+"""`agentfootprint migrate`: the tables of memory and of shared state in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..errors import InputInvalid
 from ..memory import PostgresStore
+from ..state import PostgresState
 from .codes import COMPLETED
 
 __all__ = ["migrate"]
@@ -16,12 +17,12 @@ def migrate(dsn: str | None, schema: str, fingerprints: Sequence[str]) -> int:
     """Makes what is missing, and prints a line for each thing it did."""
     if not dsn:
         raise InputInvalid("name the database: agentfootprint migrate DSN, or AGENTFOOTPRINT_DSN")
-    asyncio.run(_migrate(PostgresStore(dsn, schema=schema), fingerprints))
+    asyncio.run(_migrate(PostgresStore(dsn, schema=schema), PostgresState(dsn, schema=schema), fingerprints))
     return COMPLETED
 
 
-async def _migrate(store: PostgresStore, fingerprints: Sequence[str]) -> None:
-    done = list(await store.migrate())
+async def _migrate(store: PostgresStore, state: PostgresState, fingerprints: Sequence[str]) -> None:
+    done = [*await store.migrate(), *await state.migrate()]
     for line in done:
         print(line)
     for fingerprint in fingerprints:
@@ -29,4 +30,4 @@ async def _migrate(store: PostgresStore, fingerprints: Sequence[str]) -> None:
             done.append(fingerprint)
             print(f"made the index of the vectors of {fingerprint}")
     if not done:
-        print("nothing to do: the memory tables are up to date")
+        print("nothing to do: the tables are up to date")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base import LogRecord, Record, StateKey, StateStore
+from .base import CheckedStore, LogRecord, Record, StateKey, StateStore
 from .memory import InMemoryState
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "CheckedStore",
     "DynamoDBState",
     "InMemoryState",
     "LogRecord",

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from ..errors import ConfigurationError
 from ..identity import MemoryIdentity, check_part, namespace
 
-__all__ = ["JSON", "LogRecord", "Record", "StateKey", "StateStore", "check_state"]
+__all__ = ["JSON", "CheckedStore", "LogRecord", "Record", "StateKey", "StateStore", "check_state"]
 
 JSON: TypeAlias = Any
 """None, bool, int, float, str, and lists and string-keyed dicts of them."""
@@ -117,6 +117,21 @@ class StateStore(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class CheckedStore(Protocol):
+    """A store, of state or of memory, that can say whether it is of any use now. An agent asks at
+    `async with agent:`; so may whoever tells a balancer that an instance is ready."""
+
+    async def check(self) -> None:
+        """Reaches what the store needs, and leaves no connection open that was not.
+
+        Raises:
+            StoreUnavailable: it cannot be reached or opened, or lets nobody in as asked.
+            StoreError: what it needs is not there, such as a table or an index, or may not be used.
+        """
+        ...
 
 
 def check_state(state: object) -> None:

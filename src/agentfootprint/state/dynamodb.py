@@ -212,6 +212,9 @@ class DynamoDBState(Closing):
         await self._table.remove(doomed)
         return len(alive)
 
+    async def check(self) -> None:
+        await self._table.check()
+
     async def aclose(self) -> None:
         await self._table.aclose()
 

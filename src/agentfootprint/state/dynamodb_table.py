@@ -10,6 +10,8 @@ from functools import partial
 from typing import Any
 
 from ..errors import MissingExtra, StoreConflict, StoreCorrupt, StoreError, StoreUnavailable
+from . import trying
+from .trying import Failed
 
 __all__ = [
     "COLLECT",
@@ -111,6 +113,22 @@ class Table:
         self.where = f"the DynamoDB table {name!r} at {client.meta.endpoint_url}"
         self._threads = ThreadPoolExecutor(max_connections, thread_name_prefix="agentfootprint-dynamodb")
         self._closed = False
+        self._asked = False
+
+    async def check(self) -> None:
+        """Asks for the table; a connection that was made for that alone is closed."""
+        fresh = not self._asked
+        try:
+            told = await self._ask("describe_table", again=True)
+        except _NotAllowed:
+            return  # Who may not describe it has been let in.
+        finally:
+            if fresh and self._own and not self._closed:
+                self._client.close()  # It makes connections again when it is asked.
+                self._asked = False
+        status = told["Table"]["TableStatus"]
+        if status not in ("ACTIVE", "UPDATING"):
+            raise StoreUnavailable(f"{self.where} is not ready to be used: its status is {status}")
 
     async def create(self) -> None:
         keys = (("pk", "HASH"), ("sk", "RANGE"))
@@ -285,27 +303,33 @@ class Table:
     async def _ask(self, operation: str, *, again: bool = False, **given: Any) -> Any:
         if operation not in ("batch_get_item", "batch_write_item", "transact_write_items"):
             given["TableName"] = self._name
-        try:
-            return await self._once(operation, given)
-        except StoreUnavailable:
-            if not again or self._closed:
-                raise
-            return await self._once(operation, given)
+        return await trying.tried(lambda: self._once(operation, given, again), lambda: not self._closed)
 
-    async def _once(self, operation: str, given: Item) -> Any:
+    async def _once(self, operation: str, given: Item, again: bool) -> Any:
+        seconds = trying.TRYING_SECONDS if again else 0.0
         try:
             return await self._in_thread(partial(getattr(self._client, operation), **given))
         except self._errors.ClientError as error:
-            raise self._refused(operation, error.response) from None
+            refused = self._refused(operation, error.response)
+            failed = Failed(refused, seconds if isinstance(refused, StoreUnavailable) else 0.0)
         except self._errors.BotoCoreError as error:
+            if isinstance(error, (self._errors.EndpointConnectionError, self._errors.ConnectTimeoutError)):
+                seconds = trying.AWAY_SECONDS  # It was not sent.
+            elif not isinstance(error, self._errors.HTTPClientError):
+                seconds = 0.0  # Such as when there are no credentials.
             # The library's own text is left out: it can quote the request.
-            raise StoreUnavailable(
-                f"{self.where} cannot be reached or did not answer ({type(error).__name__})"
-            ) from None
+            failed = Failed(
+                StoreUnavailable(
+                    f"{self.where} cannot be reached or did not answer ({type(error).__name__})"
+                ),
+                seconds,
+            )
+        raise failed
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
         if self._closed:
             raise StoreUnavailable(f"this {self._whose} in {self.where} is closed")
+        self._asked = True
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _refused(self, operation: str, response: Any) -> StoreError:
@@ -325,6 +349,8 @@ class Table:
             return StoreUnavailable(f"{self.where} is throttled or not well ({code})")
         if code == "SerializationException":
             return StoreCorrupt(f"{self.where} refused {operation} ({code})")
+        if code == "AccessDeniedException":
+            return _NotAllowed(f"{self.where} refused {operation} ({code})")
         return StoreError(f"{self.where} refused {operation} ({code})")
 
     async def aclose(self) -> None:
@@ -333,6 +359,10 @@ class Table:
             self._threads.shutdown(wait=False)
             if self._own:
                 self._client.close()
+
+
+class _NotAllowed(StoreError):
+    """Whoever asks is known, and may not."""
 
 
 async def wait(lost: int) -> None:

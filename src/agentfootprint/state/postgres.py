@@ -12,7 +12,9 @@ from ..errors import UnsupportedValue
 from ..identity import MemoryIdentity, namespace, namespace_prefix
 from ..loops import Closing
 from .base import JSON, LogRecord, Record, StateKey
+from .postgres_migrations import ROLE, TABLES
 from .postgres_pool import PostgresPool
+from .postgres_tables import as_tenant
 from .values import check_limit, deadline, from_json, to_json, total
 
 if TYPE_CHECKING:
@@ -20,25 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresState"]
 
-SWEEP_EVERY = 100
-"""Every so many writes, what has expired is collected."""
-
-# Keys compare byte by byte: those of an identity are one range of the index.
-_SCHEMA: tuple[LiteralString, ...] = (
-    'CREATE TABLE IF NOT EXISTS agentfootprint_record (key text COLLATE "C" PRIMARY KEY,'
-    " value text NOT NULL, version text NOT NULL, expires double precision)",
-    'CREATE TABLE IF NOT EXISTS agentfootprint_counter (key text COLLATE "C" PRIMARY KEY,'
-    " total bigint NOT NULL, expires double precision)",
-    "CREATE TABLE IF NOT EXISTS agentfootprint_log (sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
-    ' key text COLLATE "C" NOT NULL, value text NOT NULL, expires double precision)',
-    "CREATE INDEX IF NOT EXISTS agentfootprint_log_key ON agentfootprint_log (key, sequence)",
-    "CREATE INDEX IF NOT EXISTS agentfootprint_record_expires ON agentfootprint_record (expires)"
-    " WHERE expires IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS agentfootprint_counter_expires ON agentfootprint_counter (expires)"
-    " WHERE expires IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS agentfootprint_log_expires ON agentfootprint_log (expires)"
-    " WHERE expires IS NOT NULL",
-)
+COLLECT_EVERY = 100
+"""Every so many writes, up to a thousand each of records, counters and log entries that have expired are
+collected, of any tenant."""
 
 _GET: LiteralString = (
     "SELECT value, version FROM agentfootprint_record"
@@ -92,32 +78,32 @@ _DELETE: LiteralString = (
     " (SELECT * FROM r UNION ALL SELECT * FROM c UNION ALL SELECT * FROM l) AS gone"
     " WHERE expires IS NULL OR expires > %(now)s"
 )
-_SWEEP: LiteralString = (
-    "WITH r AS (DELETE FROM agentfootprint_record WHERE expires <= %(now)s),"
-    " c AS (DELETE FROM agentfootprint_counter WHERE expires <= %(now)s)"
-    " DELETE FROM agentfootprint_log WHERE expires <= %(now)s"
-)
-
-_LOCK = 0x61676E74
-"""The advisory lock under which instances that start together make the tables."""
+_COLLECT: LiteralString = "SELECT agentfootprint_state_collect(%(now)s, 1000)"
 
 
 class PostgresState(Closing):
     """A `StateStore` in PostgreSQL (`pip install 'agentfootprint[postgres]'`).
 
-    Tables are made when they are missing, also when many instances start at once. Connections are
-    pooled, checked before use, and belong to the event loop they were made in.
+    Row-level security keeps tenants apart even if a statement would not: every transaction is one of the
+    role `agentfootprint_state`, which nobody logs in as, for one tenant, or for the operator's own records.
+    Connections are pooled, checked before use, and belong to the event loop they were made in.
 
     Args:
         dsn: `postgresql://user:password@host/database`, or key=value pairs.
-        schema: the schema of the tables; it is made when it is missing.
+        schema: the schema of the tables.
         max_connections: of one event loop.
+        create_tables: make what is missing of schema, tables and role at the first use, also when many
+            instances start at once. With False that is for `migrate` or the command `agentfootprint migrate`,
+            run as a role that may; the role of the dsn then needs nothing but to be granted
+            `agentfootprint_state`.
         clock: seconds since the epoch.
 
     Raises:
-        MissingExtra: psycopg or its pool is not installed.
-        StoreUnavailable (when used): the server cannot be reached. An increment or append whose answer was
-            lost may have happened; a compare-and-set is asked again, since its outcome can be told.
+        MissingExtra: psycopg is not installed.
+        StoreError (when used): the role of the dsn may not make the tables, or not use them.
+        StoreUnavailable (when used): the server cannot be reached, or its tables are missing or of another
+            release. An increment or append whose answer was
+            lost may have happened; all else is asked again, since its outcome can be told.
     """
 
     durable = True
@@ -128,6 +114,7 @@ class PostgresState(Closing):
         *,
         schema: str = "public",
         max_connections: int = 10,
+        create_tables: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._pool = PostgresPool(
@@ -136,15 +123,16 @@ class PostgresState(Closing):
             dsn,
             schema,
             max_connections,
-            self._make_tables,
+            self._prepare,
             passing=("NumericValueOutOfRange",),
         )
         self._schema = schema
+        self._create_tables = create_tables
         self._clock = clock
         self._writes = itertools.count(1)
 
     async def get(self, key: StateKey) -> Record | None:
-        row = await self._one(_GET, key=key.encoded, now=self._clock())
+        row = await self._one(key.identity, _GET, again=True, key=key.encoded, now=self._clock())
         return None if row is None else Record(from_json(row[0], f"the record {key.encoded!r}"), row[1])
 
     async def compare_and_set(
@@ -159,9 +147,9 @@ class PostgresState(Closing):
             "now": now,
             "expires": deadline(now, ttl),
         }
-        await self._sweep(now)
+        await self._collect(key.identity, now)
         statement = _CREATE if expected is None else _REPLACE
-        row = await self._one(statement, again=True, **given)
+        row = await self._one(key.identity, statement, again=True, **given)
         return None if row is None else Record(from_json(text, key.encoded), version)
 
     async def increment(
@@ -176,38 +164,58 @@ class PostgresState(Closing):
             "now": now,
             "expires": deadline(now, ttl),
         }
-        await self._sweep(now)
+        await self._collect(key.identity, now)
         # A first increment above the limit begins no counter.
         statement = _ADD if fresh is None else _ADD_OR_BEGIN
         try:
-            row = await self._one(statement, **given)
+            row = await self._one(key.identity, statement, **given)
         except self._pool.errors.NumericValueOutOfRange:
             raise UnsupportedValue("a counter's total must fit into 64 bits") from None
         return None if row is None else int(row[0])
 
     async def append(self, key: StateKey, value: JSON, *, ttl: float | None = None) -> int:
         text, now = to_json(value), self._clock()
-        await self._sweep(now)
-        row = await self._one(_APPEND, key=key.encoded, value=text, expires=deadline(now, ttl))
+        await self._collect(key.identity, now)
+        until = deadline(now, ttl)
+        row = await self._one(key.identity, _APPEND, key=key.encoded, value=text, expires=until)
         assert row is not None
         return int(row[0])
 
     async def read(self, key: StateKey, *, after: int = 0, limit: int | None = None) -> Sequence[LogRecord]:
         check_limit(limit, 0)
-        rows = await self._all(_READ, key=key.encoded, after=after, now=self._clock(), limit=limit)
+        given = {"key": key.encoded, "after": after, "now": self._clock(), "limit": limit}
+        rows = await self._all(key.identity, _READ, again=True, **given)
         where = f"the log {key.encoded!r}"
         return [
             LogRecord(sequence, from_json(text, f"entry {sequence} of {where}")) for sequence, text in rows
         ]
 
     async def delete(self, key: StateKey) -> None:
-        await self._one(_DELETE, again=True, low=key.encoded, high=f"{key.encoded}\x01", now=0.0)
+        given: dict[str, Any] = {"low": key.encoded, "high": f"{key.encoded}\x01", "now": 0.0}
+        await self._one(key.identity, _DELETE, again=True, **given)
 
     async def forget(self, identity: MemoryIdentity, *, descendants: bool = False) -> int:
         low = namespace_prefix(identity) if descendants else f"{namespace(identity)}|"
-        row = await self._one(_DELETE, low=low, high=f"{low}\x7f", now=self._clock())
+        row = await self._one(identity, _DELETE, low=low, high=f"{low}\x7f", now=self._clock())
         assert row is not None
         return int(row[0])
+
+    async def migrate(self) -> Sequence[str]:
+        """Makes what is missing of schema, tables and role, and tells what that was.
+
+        Raises:
+            StoreError: the role of the dsn may not do it.
+            StoreUnavailable: the server cannot be reached, or a newer release made the tables.
+        """
+
+        async def work(connection: AsyncConnection[Any]) -> Sequence[str]:
+            async with connection.transaction():
+                return await TABLES.migrate(connection, self._schema, self._pool.where)
+
+        return await self._pool.alone(work)
+
+    async def check(self) -> None:
+        await self._pool.check()
 
     async def aclose(self) -> None:
         """Closes the pool of the running event loop; those of others are closed as their loops end."""
@@ -218,27 +226,25 @@ class PostgresState(Closing):
 
     # ── the server ──────────────────────────────────────────────────────────────────────────────
 
-    async def _one(self, statement: LiteralString, *, again: bool = False, **given: Any) -> Any:
-        rows = await self._all(statement, again=again, **given)
+    async def _one(
+        self, whose: MemoryIdentity | None, statement: LiteralString, *, again: bool = False, **given: Any
+    ) -> Any:
+        rows = await self._all(whose, statement, again=again, **given)
         return rows[0] if rows else None
 
-    async def _all(self, statement: LiteralString, *, again: bool = False, **given: Any) -> Any:
-        async def ask(connection: AsyncConnection[Any]) -> Any:
-            cursor = await connection.execute(statement, given)
-            return await cursor.fetchall() if cursor.description else ()
+    async def _all(
+        self, whose: MemoryIdentity | None, statement: LiteralString, *, again: bool = False, **given: Any
+    ) -> Any:
+        tenant = f"{namespace(whose).partition('/')[0]}/"
+        return await self._pool.run(
+            lambda connection: as_tenant(connection, ROLE, tenant, statement, given), again=again
+        )
 
-        return await self._pool.run(ask, again=again)
+    async def _prepare(self, connection: AsyncConnection[Any]) -> None:
+        if self._create_tables and await TABLES.version(connection) != TABLES.newest:
+            await TABLES.migrate(connection, self._schema, self._pool.where)
+        await TABLES.check(connection, self._pool.where)
 
-    async def _make_tables(self, connection: AsyncConnection[Any]) -> None:
-        from psycopg import sql
-
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        if self._schema != "public":
-            name = sql.Identifier(self._schema)
-            await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
-        for statement in _SCHEMA:
-            await connection.execute(statement)
-
-    async def _sweep(self, now: float) -> None:
-        if next(self._writes) % SWEEP_EVERY == 0:
-            await self._all(_SWEEP, now=now)
+    async def _collect(self, whose: MemoryIdentity | None, now: float) -> None:
+        if next(self._writes) % COLLECT_EVERY == 0:
+            await self._all(whose, _COLLECT, again=True, now=now)

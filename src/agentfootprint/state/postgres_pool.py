@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import re
-import select
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..errors import ConfigurationError, MissingExtra, StoreError, StoreUnavailable
 from ..loops import PerLoop
+from . import trying
+from .postgres_connections import Connections, connection_kind
+from .trying import Failed
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
-    from psycopg_pool import AsyncConnectionPool
 
     Connection: TypeAlias = AsyncConnection[Any]
 
 __all__ = ["PostgresPool"]
 
 CONNECT_SECONDS = 5.0
+"""For so long a call waits for a connection to be made, or to become free."""
 
-RECONNECT_SECONDS = 2.0
-"""For so long a pool tries by itself to reach a server that went away; then the next call does."""
+_REFUSED = re.compile(r"FATAL: +(.+)")
+"""What a server says to whom it does not let in. There is no code with it."""
+
+_PASSES = re.compile(
+    r"starting up|shutting down|recovery|terminating|too many|slots are reserved"
+    r"|closed the connection|reset by peer|[Bb]roken pipe|EOF"
+)
+"""What is told of a connection that could not be made, and may be in a moment."""
 
 T = TypeVar("T")
 
@@ -41,7 +49,7 @@ class PostgresPool:
         passing: errors of psycopg that `run` lets through.
 
     Raises:
-        MissingExtra: psycopg or its pool is not installed.
+        MissingExtra: psycopg is not installed.
         ConfigurationError: the dsn or the schema is none.
     """
 
@@ -59,7 +67,6 @@ class PostgresPool:
     ) -> None:
         try:
             import psycopg
-            import psycopg_pool
         except ImportError:
             raise MissingExtra(adapter, "postgres") from None
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", schema):
@@ -73,16 +80,10 @@ class PostgresPool:
         )
         self.errors = psycopg.errors
         self._psycopg = psycopg
-        self._pool_kind = psycopg_pool.AsyncConnectionPool
+        self._kind = connection_kind()
+        self._broken = (psycopg.OperationalError, OSError)
         # A server that only reads is one that another has taken over from, or is about to.
-        self._broken = (
-            psycopg.OperationalError,
-            psycopg.errors.ReadOnlySqlTransaction,
-            psycopg_pool.PoolTimeout,
-            psycopg_pool.PoolClosed,
-            psycopg_pool.TooManyRequests,
-            OSError,
-        )
+        self._away = (psycopg.errors.ReadOnlySqlTransaction,)
         self._undone = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
         self._passing = tuple(getattr(psycopg.errors, name) for name in passing)
         self._what = what
@@ -90,6 +91,7 @@ class PostgresPool:
         self._options: dict[str, Any] = {
             "options": f"-c search_path={schema}",
             "connect_timeout": int(CONNECT_SECONDS),
+            "autocommit": True,
         }
         self._most = max_connections
         self._prepare = prepare
@@ -98,109 +100,119 @@ class PostgresPool:
         self._pools: PerLoop[_Opening] = PerLoop(lambda: _Opening(self._open), lambda each: each.aclose())
 
     async def open(self) -> None:
-        """Opens the pool of the running event loop now, to fail early."""
+        """Opens the pool of the running event loop now, to fail early.
+
+        Raises:
+            StoreUnavailable, StoreError: as `run` does.
+        """
         await self._pool()
+
+    async def check(self) -> None:
+        """Prepares on a connection of its own, as before the first use, and closes it."""
+        if self._closed:
+            raise self._is_closed()
+
+        async def prepare(connection: Connection) -> None:
+            async with connection.transaction():
+                await self._prepare(connection)
+
+        await self._tried(lambda: self._apart(prepare, again=True))
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, again: bool = False) -> T:
         """The outcome of `work` with a connection, which is in autocommit mode.
 
         Args:
-            again: it may be done up to three times when the connection broke and nobody knows whether it was
-                done. What the server undid, to end a deadlock, is done again in any case.
+            again: it may be done again, for some seconds, when the connection broke and nobody knows
+                whether it was done. What was never asked, and what the server undid to end a deadlock, is
+                done again in any case.
 
         Raises:
-            StoreUnavailable: the server cannot be reached or did not answer.
+            StoreUnavailable: the server cannot be reached, lets nobody in or did not answer.
             StoreError: it refused.
         """
         pool = await self._pool()
-        failed: Exception
-        for attempts_left in (2, 1, 0):
-            asked = False
-            try:
-                async with pool.connection() as connection:
-                    asked = True
-                    return await work(connection)
-            except self._passing:
-                raise
-            except self._broken as error:
-                failed = self._unreachable(error)
-                undone = isinstance(error, self._undone)
-                if not (attempts_left and asked and (again or undone)) or self._closed:
-                    break
-            except self._psycopg.Error as error:
-                failed = StoreError(f"PostgreSQL at {self.where} refused a statement: {type(error).__name__}")
-                break
-        # Raised out here, the library's error is not its context: that one holds the password.
-        raise failed
+        return await self._tried(lambda: self._attempt(pool, work, again))
 
     async def alone(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """The outcome of `work` with a connection of its own in autocommit mode, which is closed then."""
-        failed: Exception
-        try:
-            connection = await self._connect(autocommit=True)
-            try:
-                return await work(connection)
-            finally:
-                await connection.close()
-        except self._broken as error:
-            failed = self._unreachable(error)
-        except self._psycopg.Error as error:
-            failed = StoreError(f"PostgreSQL at {self.where} refused a statement: {type(error).__name__}")
-        raise failed
+        return await self._tried(lambda: self._apart(work, again=False))
 
     async def aclose(self) -> None:
         """Closes the pool of the running event loop; those of others are closed as their loops end."""
         self._closed = True
         await self._pools.aclose()
 
-    async def _pool(self) -> AsyncConnectionPool[Any]:
+    async def _pool(self) -> Connections:
         if self._closed:
-            raise StoreUnavailable(f"{self._what} in PostgreSQL at {self.where} is closed")
+            raise self._is_closed()
         return await self._pools.get().pool()
 
-    async def _connect(self, *, autocommit: bool = False) -> Connection:
-        # Without waiting for a pool: a server that is not there is told at once.
-        return await self._psycopg.AsyncConnection.connect(self._dsn, autocommit=autocommit, **self._options)
+    async def _tried(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        return await trying.tried(attempt, lambda: not self._closed)
 
-    async def _open(self) -> AsyncConnectionPool[Any]:
-        async def configure(connection: Connection) -> None:
-            await connection.set_autocommit(True)
+    async def _attempt(self, pool: Connections, work: Callable[[Connection], Awaitable[T]], again: bool) -> T:
+        try:
+            connection = await pool.take()
+        except TimeoutError:
+            raise Failed(self._all_in_use()) from None
+        try:
+            return await self._worked(work, connection, again)
+        finally:
+            pool.give(connection)
+
+    async def _apart(self, work: Callable[[Connection], Awaitable[T]], *, again: bool) -> T:
+        connection = await self._connect()
+        try:
+            return await self._worked(work, connection, again)
+        finally:
+            await connection.close()
+
+    async def _worked(
+        self, work: Callable[[Connection], Awaitable[T]], connection: Connection, again: bool
+    ) -> T:
+        try:
+            return await work(connection)
+        except self._passing:
+            raise
+        except self._away as error:
+            raise Failed(self._unreachable(error), trying.AWAY_SECONDS if again else 0.0) from None
+        except self._broken as error:
+            may = again or isinstance(error, self._undone)
+            raise Failed(self._unreachable(error), trying.TRYING_SECONDS if may else 0.0) from None
+        except self._psycopg.Error as error:
+            raise Failed(self._refused(error)) from None
+
+    async def _connect(self) -> Connection:
+        """A new connection, for which nothing was asked yet."""
+        connection: Connection | None = None
+        try:
+            connection = await self._kind.connect(self._dsn, **self._options)
             if self._configure is not None:
                 await self._configure(connection)
-
-        pool = self._pool_kind(
-            self._dsn,
-            kwargs=self._options,
-            min_size=0,
-            max_size=self._most,
-            reconnect_timeout=RECONNECT_SECONDS,
-            timeout=CONNECT_SECONDS,
-            configure=configure,
-            check=self._check,
-            open=False,
-        )
-        failed: Exception
-        try:
-            async with await self._connect() as connection:
-                await self._prepare(connection)
-            await pool.open()
-            return pool
+            return connection
         except self._broken as error:
-            failed = self._unreachable(error)
+            failed = self._not_let_in(error) if connection is None else None
+            failed = failed or Failed(self._unreachable(error), trying.TRYING_SECONDS)
         except self._psycopg.Error as error:
-            failed = StoreError(f"PostgreSQL at {self.where} refused a statement: {type(error).__name__}")
-        await pool.close()
+            failed = Failed(self._refused(error))
+        if connection is not None:
+            await connection.close()
         raise failed
 
-    async def _check(self, connection: Connection) -> None:
-        # Nothing arrives on an idle connection until the server ends it: only then is a question worth the
-        # time that it takes.
-        if hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(connection.fileno(), select.POLLIN)
-            if not poll.poll(0):
-                return
-        await self._pool_kind.check_connection(connection)
+    async def _open(self) -> Connections:
+        await self.check()
+        return Connections(self._connect, self._most, CONNECT_SECONDS)
+
+    # ── what went wrong ─────────────────────────────────────────────────────────────────────────
+
+    def _is_closed(self) -> StoreUnavailable:
+        return StoreUnavailable(f"{self._what} in PostgreSQL at {self.where} is closed")
+
+    def _all_in_use(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self._what} in PostgreSQL at {self.where} had none of its {self._most} connections free for "
+            f"{CONNECT_SECONDS:g} s: give a larger max_connections, or find what holds them"
+        )
 
     def _unreachable(self, error: Exception) -> StoreUnavailable:
         # The library's own text is left out: it can quote the connection string.
@@ -208,17 +220,32 @@ class PostgresPool:
             f"PostgreSQL at {self.where} cannot be reached or did not answer ({type(error).__name__})"
         )
 
+    def _refused(self, error: Exception) -> StoreError:
+        return StoreError(f"PostgreSQL at {self.where} refused a statement: {type(error).__name__}")
+
+    def _not_let_in(self, error: Exception) -> Failed:
+        text = str(error)
+        if _PASSES.search(text):
+            return Failed(self._unreachable(error), trying.TRYING_SECONDS)
+        if (said := _REFUSED.search(text)) is None:
+            return Failed(self._unreachable(error), trying.AWAY_SECONDS)
+        return Failed(
+            StoreUnavailable(f"PostgreSQL at {self.where} does not let this user in: {said[1].strip()}")
+        )
+
 
 class _Opening:
     """A pool that is being opened once for all who wait for it, and again after it could not be."""
 
-    def __init__(self, open_pool: Callable[[], Coroutine[Any, Any, AsyncConnectionPool[Any]]]) -> None:
+    def __init__(self, open_pool: Callable[[], Coroutine[Any, Any, Connections]]) -> None:
         self._open = open_pool
-        self._task: asyncio.Task[AsyncConnectionPool[Any]] | None = None
+        self._task: asyncio.Task[Connections] | None = None
 
-    async def pool(self) -> AsyncConnectionPool[Any]:
+    async def pool(self) -> Connections:
         task = self._task
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+            return task.result()
+        if task is None or task.done():
             task = self._task = asyncio.create_task(self._open())
         # One caller that is cancelled does not take the pool from the others.
         return await asyncio.shield(task)
@@ -230,4 +257,4 @@ class _Opening:
             pool = await self._task
         except (StoreError, asyncio.CancelledError):
             return
-        await pool.close()
+        pool.close()

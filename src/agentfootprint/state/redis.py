@@ -126,7 +126,7 @@ class RedisState(Closing):
     Raises:
         MissingExtra: the redis package is not installed.
         StoreUnavailable (when used): Redis cannot be reached. An increment or append whose answer was lost
-            may have happened; a compare-and-set is asked again, since its outcome can be told.
+            may have happened; all else is asked again, since its outcome can be told.
     """
 
     durable = True
@@ -144,7 +144,9 @@ class RedisState(Closing):
         self._clock = clock
 
     async def get(self, key: StateKey) -> Record | None:
-        found = await self._server.ask("hmget", self._key(key, "record"), ["version", "value", "until"])
+        found = await self._server.ask(
+            "hmget", self._key(key, "record"), ["version", "value", "until"], again=True
+        )
         version, value, until = found
         if version is None or (until and float(until) <= self._clock()):
             return None
@@ -189,7 +191,7 @@ class RedisState(Closing):
         while limit is None or len(found) < limit:
             room = -1 if limit is None else limit - len(found)
             rows = await self._server.ask(
-                "zrangebyscore", self._key(key, "log"), f"({after}", "+inf", start=0, num=room
+                "zrangebyscore", self._key(key, "log"), f"({after}", "+inf", start=0, num=room, again=True
             )
             for row in rows:
                 sequence, until, text = _text(row).split(" ", 2)
@@ -203,7 +205,7 @@ class RedisState(Closing):
 
     async def delete(self, key: StateKey) -> None:
         await self._server.ask(
-            "delete", *(self._key(key, part) for part in ("record", "counter", "log", "last"))
+            "delete", *(self._key(key, part) for part in ("record", "counter", "log", "last")), again=True
         )
 
     async def forget(self, identity: MemoryIdentity, *, descendants: bool = False) -> int:
@@ -212,13 +214,18 @@ class RedisState(Closing):
         names: set[bytes] = set()
         cursor = 0
         while True:
-            cursor, keys = await self._server.ask("scan", cursor, match=f"{_glob(start)}*", count=1000)
+            cursor, keys = await self._server.ask(
+                "scan", cursor, match=f"{_glob(start)}*", count=1000, again=True
+            )
             # One record's parts share a hash slot, different records do not.
             for key in keys:
                 if await self._server.script(_FORGET, [_text(key)], [repr(self._clock())]):
                     names.add(key.rpartition(b":")[0])
             if not int(cursor):
                 return len(names)
+
+    async def check(self) -> None:
+        await self._server.check()
 
     async def aclose(self) -> None:
         """Closes the connections of the running event loop; those of others are closed as their loops end."""

@@ -118,6 +118,9 @@ class SQLiteState(Closing):
         await self._file.open()
         return self
 
+    async def check(self) -> None:
+        await self._file.check()
+
     async def get(self, key: StateKey) -> Record | None:
         encoded = key.encoded
         row = await self._file.read(lambda db: db.execute(_GET, (encoded,)).fetchone())

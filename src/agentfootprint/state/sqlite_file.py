@@ -72,6 +72,13 @@ class SQLiteFile:
         """
         await self.read(lambda connection: None)
 
+    async def check(self) -> None:
+        """Opens the file, as `open` does, and closes it again if it was closed."""
+        was_open = self._connection is not None
+        await self.open()
+        if not was_open:
+            await self._enqueue(self._disconnect)
+
     async def read(self, work: Work[T]) -> T:
         return await self._submit(work)
 

@@ -32,6 +32,7 @@ from typing import Any, TypeAlias
 from ..errors import IdentityInvalid, InputInvalid, StoreUnavailable, UnsupportedValue
 from ..identity import MemoryIdentity
 from ..memory.base import ComparingStore, MemoryEntry, MemoryStore
+from ..state.base import CheckedStore
 from .identities import FAMILY, HOSTILE_PAIRS, HOSTILE_PARTS, descends, different_identities
 from .kit import NOT_JSON, VALUES, Advance, for_all, move, must_raise, same
 
@@ -341,6 +342,8 @@ async def a_closed_store_refuses(store: MemoryStore) -> None:
         partial(store.forget, _ME),
     ):
         await must_raise(StoreUnavailable, call, f"{call.func.__name__} on a closed store")
+    if isinstance(store, CheckedStore):
+        await must_raise(StoreUnavailable, store.check, "check on a closed store")
 
 
 async def expired_entries_are_absent(store: ComparingStore, advance: Advance) -> None:

@@ -23,36 +23,43 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from ..errors import StoreUnavailable, UnsupportedValue
-from ..identity import MemoryIdentity
-from ..state.base import Record, StateKey, StateStore
-from .identities import FAMILY, HOSTILE_PAIRS, descends, different_identities, different_keys
+from ..state.base import CheckedStore, StateKey, StateStore
+from .identities import different_keys
 from .kit import NOT_JSON, VALUES, Advance, for_all, move, must_raise, same
+from .state_tenancy import (
+    ME,
+    fill,
+    forget_reaches_exactly_whom_it_names,
+    guessed_keys_reach_nothing,
+    key_of,
+    set_record,
+    tenants_never_meet,
+    the_operators_own_is_nobodys,
+    view,
+)
 
-__all__ = ["CHECKS", "TTL_CHECKS", "Check", "TTLCheck"]
+__all__ = [
+    "CHECKS",
+    "TTL_CHECKS",
+    "Check",
+    "TTLCheck",
+    "forget_reaches_exactly_whom_it_names",
+    "guessed_keys_reach_nothing",
+    "tenants_never_meet",
+    "the_operators_own_is_nobodys",
+]
 
 Check: TypeAlias = Callable[[StateStore], Awaitable[None]]
 TTLCheck: TypeAlias = Callable[[StateStore, Advance], Awaitable[None]]
 
-_ME = MemoryIdentity("kit", "alice", "t-1")
-
-
-def _key(name: str, identity: MemoryIdentity | None = _ME) -> StateKey:
-    return StateKey(identity, "kit", name)
-
-
-async def _set(store: StateStore, key: StateKey, expected: str | None, value: Any, **ttl: float) -> Record:
-    record = await store.compare_and_set(key, expected, value, **ttl)
-    assert record is not None, "compare_and_set with the current version must write and return the record"
-    return record
-
 
 async def values_come_back_as_written(store: StateStore) -> None:
     for number, value in enumerate(VALUES):
-        key = _key(f"value {number}")
-        written = await _set(store, key, None, value)
+        key = key_of(f"value {number}")
+        written = await set_record(store, key, None, value)
         assert same(written.value, value), "compare_and_set must return the value it wrote"
         read = await store.get(key)
         assert read is not None, "what was written is absent"
@@ -63,8 +70,8 @@ async def values_come_back_as_written(store: StateStore) -> None:
 
 
 async def stored_values_are_not_shared(store: StateStore) -> None:
-    key, value = _key("shared"), {"items": [1]}
-    written = await _set(store, key, None, value)
+    key, value = key_of("shared"), {"items": [1]}
+    written = await set_record(store, key, None, value)
     await store.append(key, value)
     value["items"].append(2)
     written.value["items"].append(3)
@@ -79,7 +86,7 @@ async def stored_values_are_not_shared(store: StateStore) -> None:
 
 
 async def what_is_not_json_is_refused(store: StateStore) -> None:
-    key = _key("not json")
+    key = key_of("not json")
     for value in NOT_JSON:
         why = f"a {type(value).__name__} is no JSON value"
         await must_raise(UnsupportedValue, partial(store.compare_and_set, key, None, value), why)
@@ -89,9 +96,9 @@ async def what_is_not_json_is_refused(store: StateStore) -> None:
 
 
 async def none_is_not_absent(store: StateStore) -> None:
-    key = _key("none")
+    key = key_of("none")
     assert await store.get(key) is None, "an absent record must read as None"
-    await _set(store, key, None, None)
+    await set_record(store, key, None, None)
     read = await store.get(key)
     assert read is not None, "a record whose value is None must not read as absent"
     assert read.value is None
@@ -100,11 +107,11 @@ async def none_is_not_absent(store: StateStore) -> None:
 
 
 async def compare_and_set_needs_the_current_version(store: StateStore) -> None:
-    key = _key("versions")
+    key = key_of("versions")
     assert await store.compare_and_set(key, "never", 1) is None, "there is no version 'never' to replace"
-    first = await _set(store, key, None, 1)
+    first = await set_record(store, key, None, 1)
     assert await store.compare_and_set(key, None, 2) is None, "expected=None must not replace a record"
-    second = await _set(store, key, first.version, 2)
+    second = await set_record(store, key, first.version, 2)
     assert second.version != first.version, "every write has a version of its own"
     assert await store.compare_and_set(key, first.version, 3) is None, (
         "an old version must not replace a newer"
@@ -114,16 +121,16 @@ async def compare_and_set_needs_the_current_version(store: StateStore) -> None:
 
 
 async def versions_are_never_reused(store: StateStore) -> None:
-    key, seen = _key("reuse"), set()
+    key, seen = key_of("reuse"), set()
     for _ in range(5):
-        record = await _set(store, key, None, "same")
+        record = await set_record(store, key, None, "same")
         assert record.version not in seen, "after a delete a version came back: old writers would win"
         seen.add(record.version)
         await store.delete(key)
 
 
 async def one_of_many_writers_wins(store: StateStore) -> None:
-    key = _key("race")
+    key = key_of("race")
     current = None
     for _ in range(3):
         results = await asyncio.gather(*(store.compare_and_set(key, current, number) for number in range(20)))
@@ -134,8 +141,8 @@ async def one_of_many_writers_wins(store: StateStore) -> None:
 
 
 async def retried_updates_are_not_lost(store: StateStore) -> None:
-    key = _key("updates")
-    await _set(store, key, None, 0)
+    key = key_of("updates")
+    await set_record(store, key, None, 0)
 
     async def add_one() -> None:
         while True:
@@ -151,7 +158,7 @@ async def retried_updates_are_not_lost(store: StateStore) -> None:
 
 
 async def counters_count(store: StateStore) -> None:
-    key = _key("counter")
+    key = key_of("counter")
     assert await store.increment(key, 0) == 0, "an absent counter counts as 0"
     assert await store.increment(key) == 1
     assert await store.increment(key, 41) == 42
@@ -167,14 +174,14 @@ async def counters_count(store: StateStore) -> None:
 
 
 async def limits_hold_under_concurrency(store: StateStore) -> None:
-    key = _key("limit")
+    key = key_of("limit")
     results = await asyncio.gather(*(store.increment(key, limit=7) for _ in range(20)))
     granted = sorted(total for total in results if total is not None)
     assert granted == list(range(1, 8)), f"20 increments up to a limit of 7 returned {granted}"
 
 
 async def logs_keep_order(store: StateStore) -> None:
-    key = _key("log")
+    key = key_of("log")
     assert list(await store.read(key)) == [], "an absent log reads as empty"
     sequences = [await store.append(key, number) for number in range(10)]
     assert sequences == sorted(set(sequences)), (
@@ -194,7 +201,7 @@ async def logs_keep_order(store: StateStore) -> None:
 
 
 async def concurrent_appends_are_all_kept(store: StateStore) -> None:
-    key = _key("appends")
+    key = key_of("appends")
     sequences = await asyncio.gather(*(store.append(key, number) for number in range(50)))
     entries = await store.read(key)
     assert len(set(sequences)) == 50, "two appends returned one sequence"
@@ -206,100 +213,46 @@ async def concurrent_appends_are_all_kept(store: StateStore) -> None:
 
 
 async def record_counter_and_log_share_a_key(store: StateStore) -> None:
-    key, other = _key("three"), _key("three more")
+    key, other = key_of("three"), key_of("three more")
     for each in (key, other):
         await store.increment(each, 3)
         await store.append(each, "entry")
         assert await store.get(each) is None, "a counter or a log must not show as a record"
-        await _set(store, each, None, "record")
-    assert await _view(store, key) == ("record", 3, ["entry"])
+        await set_record(store, each, None, "record")
+    assert await view(store, key) == ("record", 3, ["entry"])
     await store.delete(key)
-    assert await _view(store, key) == (None, 0, []), "delete removes a key's record, counter and log"
-    assert await _view(store, other) == ("record", 3, ["entry"]), "delete touched another key"
-    await store.delete(_key("never written"))
+    assert await view(store, key) == (None, 0, []), "delete removes a key's record, counter and log"
+    assert await view(store, other) == ("record", 3, ["entry"]), "delete touched another key"
+    await store.delete(key_of("never written"))
 
 
 async def keys_never_meet(store: StateStore) -> None:
     async def meet(pair: tuple[tuple[str, str], tuple[str, str]]) -> None:
-        mine, theirs = (StateKey(_ME, kind, name) for kind, name in pair)
+        mine, theirs = (StateKey(ME, kind, name) for kind, name in pair)
         await store.delete(mine)
         await store.delete(theirs)
-        await _fill(store, mine, "mine", 5)
-        assert await _view(store, theirs) == (None, 0, []), f"{pair[1]} shows what {pair[0]} holds"
-        await _fill(store, theirs, "theirs", 1)
+        await fill(store, mine, "mine", 5)
+        assert await view(store, theirs) == (None, 0, []), f"{pair[1]} shows what {pair[0]} holds"
+        await fill(store, theirs, "theirs", 1)
         await store.delete(theirs)
-        assert await _view(store, mine) == ("mine", 5, ["mine"]), f"{pair[1]} changed what {pair[0]} holds"
+        assert await view(store, mine) == ("mine", 5, ["mine"]), f"{pair[1]} changed what {pair[0]} holds"
         await store.delete(mine)
 
     await for_all(different_keys(), meet, examples=25)
 
 
-async def tenants_never_meet(store: StateStore) -> None:
-    async def meet(pair: tuple[MemoryIdentity, MemoryIdentity]) -> None:
-        mine, theirs = (_key("same", identity) for identity in pair)
-        for identity in pair:
-            await store.forget(identity)
-        record = await _fill(store, mine, "mine", 5)
-        assert await _view(store, theirs) == (None, 0, []), f"{pair[1]} reads what {pair[0]} wrote"
-        stolen = await store.compare_and_set(theirs, record.version, "theirs")
-        assert stolen is None, f"{pair[1]} replaced a record by the version of {pair[0]}'s"
-        await _fill(store, theirs, "theirs", 1)
-        await store.delete(theirs)
-        # Nothing writes there again: what was taken or changed shows in any later look.
-        assert await _view(store, mine) == ("mine", 5, ["mine"]), (
-            f"{pair[1]} overwrote or deleted what {pair[0]} wrote"
-        )
-        await _fill(store, theirs, "theirs", 1)
-        assert await store.forget(pair[1]) == 1, f"{pair[1]} counted keys that are not its own"
-        assert await _view(store, mine) == ("mine", 5, ["mine"]), f"{pair[1]} made {pair[0]} forgotten"
-
-    await for_all(different_identities(), meet, known=HOSTILE_PAIRS, examples=25)
-
-
-async def the_operators_own_is_nobodys(store: StateStore) -> None:
-    own = _key("own", None)
-    await _fill(store, own, "operator", 2)
-    for identity in FAMILY:
-        assert await store.get(_key("own", identity)) is None, f"{identity} reads the operator's record"
-        await store.forget(identity, descendants=True)
-    assert await _view(store, own) == ("operator", 2, ["operator"]), (
-        "forgetting an identity reached the operator"
-    )
-    await store.delete(own)
-
-
-async def forget_reaches_exactly_whom_it_names(store: StateStore) -> None:
-    held: set[MemoryIdentity] = set()
-    for descendants in (False, True):
-        for target in FAMILY:
-            for identity in set(FAMILY) - held:
-                await store.append(_key("family", identity), "here")
-                held.add(identity)
-            reached = {each for each in held if (descends(each, target) if descendants else each == target)}
-            count = await store.forget(target, descendants=descendants)
-            # Whoever was reached beside them is missing when their own turn comes, and in the end.
-            assert count == len(reached), f"forget({target}, {descendants=}) says {count}, not {len(reached)}"
-            spared = {each for each in reached if await store.read(_key("family", each))}
-            assert not spared, f"forget({target}, {descendants=}) spared {spared}"
-            held -= reached
-        left = {each for each in held if await store.read(_key("family", each))}
-        assert left == held, f"forget also reached {held - left}"
-    for identity in held:
-        await store.forget(identity)
-
-
 async def forget_counts_keys(store: StateStore) -> None:
-    assert await store.forget(_ME) == 0, "there was nothing to forget"
+    assert await store.forget(ME) == 0, "there was nothing to forget"
     for name in ("one", "two"):
-        await _fill(store, _key(name), "mine", 1)
-        await store.append(_key(name), "second entry")
-    assert await store.forget(_ME) == 2, "forget counts keys, however much each of them holds"
-    assert await store.get(_key("one")) is None
+        await fill(store, key_of(name), "mine", 1)
+        await store.append(key_of(name), "second entry")
+    assert await store.forget(ME) == 2, "forget counts keys, however much each of them holds"
+    assert await store.get(key_of("one")) is None
 
 
 async def a_closed_store_refuses(store: StateStore) -> None:
-    key = _key("closed")
-    await _set(store, key, None, 1)
+    key = key_of("closed")
+    await set_record(store, key, None, 1)
     await store.aclose()
     await store.aclose()
     for call in (
@@ -309,37 +262,39 @@ async def a_closed_store_refuses(store: StateStore) -> None:
         partial(store.append, key, 1),
         partial(store.read, key),
         partial(store.delete, key),
-        partial(store.forget, _ME),
+        partial(store.forget, ME),
     ):
         await must_raise(StoreUnavailable, call, f"{call.func.__name__} on a closed store")
+    if isinstance(store, CheckedStore):
+        await must_raise(StoreUnavailable, store.check, "check on a closed store")
 
 
 async def expired_records_are_absent(store: StateStore, advance: Advance) -> None:
-    key = _key("record ttl")
-    first = await _set(store, key, None, "short", ttl=1.0)
-    kept = await _set(store, _key("kept"), None, "long", ttl=1000.0)
+    key = key_of("record ttl")
+    first = await set_record(store, key, None, "short", ttl=1.0)
+    kept = await set_record(store, key_of("kept"), None, "long", ttl=1000.0)
     assert await store.get(key) == first, "a record is there until its ttl is over"
     await move(advance, 1.1)
     assert await store.get(key) is None, "an expired record must read as absent"
     assert await store.compare_and_set(key, first.version, 1) is None, "an expired version is no version"
-    second = await _set(store, key, None, "again")
+    second = await set_record(store, key, None, "again")
     assert second.version != first.version, "the version of an expired record came back"
     await move(advance, 1.1)
     assert await store.get(key) == second, "without ttl a record stays, whatever the one before had"
-    assert await store.get(_key("kept")) == kept
+    assert await store.get(key_of("kept")) == kept
 
 
 async def a_write_renews_the_ttl(store: StateStore, advance: Advance) -> None:
-    key = _key("renewed")
-    record = await _set(store, key, None, 1, ttl=1.0)
+    key = key_of("renewed")
+    record = await set_record(store, key, None, 1, ttl=1.0)
     await move(advance, 0.7)
-    record = await _set(store, key, record.version, 2, ttl=1.0)
+    record = await set_record(store, key, record.version, 2, ttl=1.0)
     await move(advance, 0.7)
     assert await store.get(key) == record, "a record lives for the ttl of its last write"
 
 
 async def expired_counters_start_again(store: StateStore, advance: Advance) -> None:
-    key = _key("counter ttl")
+    key = key_of("counter ttl")
     assert await store.increment(key, 5, ttl=1.0, limit=7) == 5
     await move(advance, 0.7)
     assert await store.increment(key, 2, ttl=1.0, limit=7) == 7
@@ -350,13 +305,13 @@ async def expired_counters_start_again(store: StateStore, advance: Advance) -> N
 
 
 async def expired_log_entries_are_absent(store: StateStore, advance: Advance) -> None:
-    key = _key("log ttl")
+    key = key_of("log ttl")
     await store.append(key, "short", ttl=1.0)
     await store.append(key, "long")
     last = await store.append(key, "short too", ttl=1.0)
     await move(advance, 1.1)
     assert [entry.value for entry in await store.read(key, limit=2)] == ["long"], "each entry has its own ttl"
-    gone = _key("gone")
+    gone = key_of("gone")
     for _ in range(30):  # enough for a store that collects what expired to do so
         last = await store.append(gone, "short", ttl=1.0)
     await move(advance, 1.1)
@@ -365,26 +320,12 @@ async def expired_log_entries_are_absent(store: StateStore, advance: Advance) ->
 
 
 async def the_expired_is_not_counted(store: StateStore, advance: Advance) -> None:
-    await _set(store, _key("dead record"), None, 1, ttl=1.0)
-    await store.increment(_key("dead counter"), ttl=1.0)
-    await store.append(_key("dead log"), 1, ttl=1.0)
-    await _set(store, _key("alive"), None, 1)
+    await set_record(store, key_of("dead record"), None, 1, ttl=1.0)
+    await store.increment(key_of("dead counter"), ttl=1.0)
+    await store.append(key_of("dead log"), 1, ttl=1.0)
+    await set_record(store, key_of("alive"), None, 1)
     await move(advance, 1.1)
-    assert await store.forget(_ME) == 1, "forget counts what was there, not what had expired"
-
-
-async def _fill(store: StateStore, key: StateKey, text: str, total: int) -> Record:
-    record = await _set(store, key, None, text)
-    await store.increment(key, total)
-    await store.append(key, text)
-    return record
-
-
-async def _view(store: StateStore, key: StateKey) -> tuple[Any, int | None, list[Any]]:
-    """What a key shows: the record's value, the counter's total, the log's values."""
-    record = await store.get(key)
-    entries = await store.read(key)
-    return (record and record.value, await store.increment(key, 0), [entry.value for entry in entries])
+    assert await store.forget(ME) == 1, "forget counts what was there, not what had expired"
 
 
 CHECKS: tuple[Check, ...] = (
@@ -403,6 +344,7 @@ CHECKS: tuple[Check, ...] = (
     record_counter_and_log_share_a_key,
     keys_never_meet,
     tenants_never_meet,
+    guessed_keys_reach_nothing,
     the_operators_own_is_nobodys,
     forget_reaches_exactly_whom_it_names,
     forget_counts_keys,

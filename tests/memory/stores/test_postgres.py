@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import traceback
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,10 @@ from agentfootprint.identity import MemoryIdentity, namespace
 from agentfootprint.memory import MemoryEntry, Not, PostgresStore
 from agentfootprint.memory.stores import postgres, postgres_search
 from agentfootprint.memory.stores.postgres_transaction import transact
+from agentfootprint.state import StateKey, postgres_connections, postgres_pool
 from tests.servers.databases import free_port
 from tests.servers.proxy import Proxy
-from tests.servers.stores import Place, memory_at, place
+from tests.servers.stores import Place, memory_at, place, state_at
 
 ACME = MemoryIdentity("acme", "alice", "t-1")
 OTHER = MemoryIdentity("other", "bob", "t-1")
@@ -201,26 +204,77 @@ async def test_a_deletion_whose_answer_is_lost_says_so(proxied: tuple[PostgresSt
     assert await store.get(ACME, "one") is None
 
 
-async def test_backends_that_are_all_ended_once_under_load_lose_no_call(where: Place) -> None:
+ENDED = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = %s"
+
+
+async def test_backends_that_are_ended_every_50_ms_under_load_lose_no_call(where: Place) -> None:
     _, address, schema = where
-    ended = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = %s AND query <> ''"  # not those that just start
-    )
     # The name of this test's connections: no other test's are ended.
     named = f"{address}{'&' if '?' in address else '?'}application_name={schema[:60]}"
-    async with memory_at("postgres", named, schema) as store:
+    async with memory_at("postgres", named, schema) as store, state_at("postgres", named, schema) as state:
+        await state.get(StateKey(ACME, "turn", "none"))
+        ended: list[int] = []
 
-        async def turn(number: int) -> None:
-            for each in range(20):
+        async def turn(number: int) -> int:
+            each = 0
+            while len(ended) < 30:
+                each += 1
                 written = await store.put(ACME, MemoryEntry(f"{number} {each}", each))
                 assert await store.get(ACME, f"{number} {each}") == written
+                key = StateKey(ACME, "turn", f"{number} {each}")
+                record = await state.compare_and_set(key, None, each)
+                assert record is not None
+                assert await state.get(key) == record
+            return each
 
         turns = [asyncio.create_task(turn(number)) for number in range(5)]
-        while not await ask(where, ended, schema[:60]):
-            pass
-        await asyncio.gather(*turns)
-        assert len((await store.list(ACME, limit=200)).entries) == 100
+        async with await psycopg.AsyncConnection.connect(address, autocommit=True) as admin:
+            while len(ended) < 30:
+                await asyncio.sleep(0.05)
+                cursor = await admin.execute(ENDED.encode(), (schema[:60],))
+                ended += [row[0] for row in await cursor.fetchall()]
+        written = sum(await asyncio.gather(*turns))
+        assert sum(ended) > 30
+        assert len((await store.list(ACME, limit=5000)).entries) == written
+
+
+async def test_who_waits_for_a_connection_in_vain_is_told_what_to_do(
+    plain: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_pool, "CONNECT_SECONDS", 0.05)
+    async with memory_at(*plain, max_connections=1) as store:
+        held, done = asyncio.Event(), asyncio.Event()
+
+        async def hold(connection: Any) -> None:
+            held.set()
+            await done.wait()
+
+        holder = asyncio.create_task(store._pool.run(hold))
+        await held.wait()
+        with pytest.raises(StoreUnavailable, match="max_connections"):
+            await store.get(ACME, "one")
+        done.set()
+        await holder
+        assert await store.get(ACME, "one") is None
+
+
+async def test_connections_are_kept_bounded_and_closed_when_nobody_needs_them(
+    plain: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_connections, "IDLE_SECONDS", 0.05)
+    kind, address, schema = plain
+    named = f"{address}?application_name={schema[:60]}"
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+    async with memory_at(kind, named, schema, max_connections=3) as store:
+        await asyncio.gather(*(store.get(ACME, str(number)) for number in range(20)))
+        assert (await ask(plain, count, schema[:60]))[0][0] <= 3
+        async with asyncio.timeout(30):
+            while True:
+                [(left,)] = await ask(plain, count, schema[:60])
+                if not left:
+                    break
+                await asyncio.sleep(0.01)
+        assert await store.get(ACME, "one") is None
 
 
 async def test_a_server_that_says_nothing_does_not_hold_a_cancelled_call(
@@ -260,6 +314,39 @@ async def test_what_has_expired_is_collected_with_later_writes(plain: Place) -> 
         for _ in range(100):
             await store.put(ACME, MemoryEntry("kept", 1))
         assert await ask(plain, "SELECT id FROM agentfootprint_memory") == [("kept",)]
+
+
+@pytest.mark.parametrize("owned", [False, True])
+async def test_what_has_expired_of_tenants_that_are_silent_is_collected(plain: Place, owned: bool) -> None:
+    """Also when who owns the tables, and so the function that collects, is no superuser."""
+    kind, address, schema = plain
+    role = f"app_{uuid.uuid4().hex}"
+    async with memory_at(*plain):
+        pass
+    await ask(plain, f"CREATE ROLE {role} LOGIN")
+    try:
+        if owned:
+            await ask(plain, f"DROP SCHEMA {schema} CASCADE")
+            await ask(plain, f"CREATE SCHEMA {schema} AUTHORIZATION {role}")
+            await ask(plain, f"GRANT agentfootprint_memory TO {role}")
+            host = urlsplit(address).netloc.rpartition("@")[2]
+            address = urlunsplit(urlsplit(address)._replace(netloc=f"{role}@{host}"))
+        async with memory_at(kind, address, schema) as store:
+            now = time.time()
+            for name, expires in (("old", now - 100), ("now", now - 1), ("later", now + 100), ("kept", None)):
+                await store.put(OTHER, MemoryEntry(name, 1, expires=expires, embedding=towards(1)))
+            for _ in range(postgres.COLLECT_EVERY):
+                await store.put(ACME, MemoryEntry("mine", 1))
+            found = await ask(plain, "SELECT id FROM agentfootprint_memory ORDER BY number")
+            assert found == [("now",), ("later",), ("kept",), ("mine",)]
+            collect = (
+                "SET ROLE agentfootprint_memory; SELECT agentfootprint_memory_collect('Infinity', 1000000)"
+            )
+            await ask(plain, collect)
+            assert len(await ask(plain, "SELECT id FROM agentfootprint_memory")) == 4
+    finally:
+        await ask(plain, f"DROP OWNED BY {role} CASCADE")
+        await ask(plain, f"DROP ROLE {role}")
 
 
 # ── vectors ─────────────────────────────────────────────────────────────────────────────────────

@@ -55,13 +55,13 @@ async def test_listing_reads_an_index_and_sorts_nothing(path: Path) -> None:
             assert all("USING" in each[3] and "B-TREE" not in each[3] for each in plan)
 
 
-async def test_what_expired_is_collected_by_later_writes(path: Path) -> None:
+async def test_what_expired_is_collected_by_later_writes_also_of_others(path: Path) -> None:
     clock = ManualClock()
     async with SQLiteStore(path, clock=clock) as store:
         await store.put_many(ME, [MemoryEntry(str(n), n, expires=clock.now + 1) for n in range(100)])
         clock.advance(2)
         for number in range(6):
-            await store.put(ME, MemoryEntry(f"kept {number}", 1))
+            await store.put(MemoryIdentity("other"), MemoryEntry(f"kept {number}", 1))
         count = "SELECT count(*) FROM agentfootprint_memory"
         assert await store._file.read(lambda db: db.execute(count).fetchone()) == (6,)
 

@@ -171,6 +171,9 @@ class AgentCoreStore(Closing):
                 await self._forget_actor(actor)
         return sum([await self._forget(each) for each in sessions])
 
+    async def check(self) -> None:
+        await self._events.check()
+
     async def aclose(self) -> None:
         await self._events.aclose()
 

@@ -65,11 +65,12 @@ class Events:
         self.where = f"the AgentCore memory {memory_id!r} at {client.meta.endpoint_url}"
         self._threads = ThreadPoolExecutor(max_connections, thread_name_prefix="agentfootprint-agentcore")
         self._closed = False
+        self._asked = False
 
     async def create(self, session: Session, event: Event) -> Event:
         made = await self._ask("create_event", actorId=session[0], sessionId=session[1], **event)
         if made is None:
-            raise StoreError(f"{self.where} does not exist: create it, and give its id, not its name or ARN")
+            raise self._absent()
         found: Event = made["event"]
         return found
 
@@ -118,6 +119,19 @@ class Events:
             if answer is not None and answer["failedRecords"]:
                 raise StoreUnavailable(f"{self.where} did not delete all records of {records!r}: try again")
 
+    async def check(self) -> None:
+        """Asks for an actor, whoever it is; a connection that was made for that alone is closed."""
+        fresh = not self._asked
+        try:
+            if await self._ask("list_actors", maxResults=1) is None:
+                raise self._absent()
+        except _NotAllowed:
+            pass  # Who may not list them has been let in.
+        finally:
+            if fresh and self._own and not self._closed:
+                self._client.close()  # It makes connections again when it is asked.
+                self._asked = False
+
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True
@@ -151,6 +165,7 @@ class Events:
 
     async def _once(self, operation: str, call: Callable[[], Any]) -> Any:
         self.check_open()
+        self._asked = True
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except self._errors.ClientError as error:
@@ -161,12 +176,17 @@ class Events:
             raise failed
         return None
 
+    def _absent(self) -> StoreError:
+        return StoreError(f"{self.where} does not exist: create it, and give its id, not its name or ARN")
+
     def _refused(self, operation: str, response: Any) -> StoreError | None:
         code = response.get("Error", {}).get("Code", "unknown")
         if code == _ABSENT:
             return None
         if code in _BUSY or response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
             return StoreUnavailable(f"{self.where} is throttled or not well ({code})")
+        if code == "AccessDeniedException":
+            return _NotAllowed(f"{self.where} refused {operation} ({code})")
         return StoreError(f"{self.where} refused {operation} ({code})")
 
     def _broken(self, operation: str, error: Exception) -> StoreError:
@@ -174,3 +194,7 @@ class Events:
         if isinstance(error, (self._errors.NoCredentialsError, self._errors.ParamValidationError)):
             return StoreError(f"{self.where} was not asked for {operation} ({type(error).__name__})")
         return StoreUnavailable(f"{self.where} cannot be reached or did not answer ({type(error).__name__})")
+
+
+class _NotAllowed(StoreError):
+    """Whoever asks is known, and may not."""

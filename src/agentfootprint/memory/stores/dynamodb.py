@@ -145,6 +145,9 @@ class DynamoDBStore(Closing):
         await self._table.remove([*doomed, *rest])
         return count
 
+    async def check(self) -> None:
+        await self._table.check()
+
     async def aclose(self) -> None:
         await self._table.aclose()
 

@@ -272,6 +272,9 @@ class PineconeStore(Closing):
         await self._index.delete_where(home.space, {"$and": [ours, reach[prefix]]} if prefix else ours)
         return len(places & entries)
 
+    async def check(self) -> None:
+        await self._index.check()
+
     async def aclose(self) -> None:
         await self._index.aclose()
 

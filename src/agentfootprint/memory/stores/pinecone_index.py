@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from ...errors import (
@@ -63,22 +64,35 @@ class Index:
             host = index.host
         self.where = f"the Pinecone index at {host}"
         self._given = index
-        self._clients: PerLoop[Any] = PerLoop(
-            lambda: AsyncIndex(host=index, api_key=api_key, timeout=timeout), lambda each: each.close()
-        )
+        self._make = partial(AsyncIndex, host=host, api_key=api_key, timeout=timeout)
+        self._clients: PerLoop[Any] = PerLoop(self._make, lambda each: each.close())
         self._dimension: int | None = None
         self._closed = False
 
     async def dimension(self) -> int:
         """How many numbers a vector has. Every call asks first, for it tells of an absent index."""
         if self._dimension is None:
-            told = await self._ask(self._client().describe_index_stats())
-            if told is None or told.dimension is None:
-                raise StoreError(f"{self.where} does not say its dimension: it must be one of dense vectors")
-            if told.metric not in (None, "cosine"):
-                raise StoreError(f"{self.where} has the metric {told.metric!r}: it must be 'cosine'")
-            self._dimension = told.dimension
+            self._dimension = self._dimension_of(await self._ask(self._client().describe_index_stats()))
         return self._dimension
+
+    async def check(self) -> None:
+        """Asks the index for its dimension, on a connection that is closed then."""
+        self.check_open()
+        client, known = self._make() if self._own else self._given, self._dimension
+        self._dimension = None  # What is not there now is not there, whatever there was before.
+        try:
+            self._dimension_of(await self._ask(client.describe_index_stats()))
+        finally:
+            self._dimension = known
+            if self._own:
+                await client.close()
+
+    def _dimension_of(self, told: Any) -> int:
+        if told is None or told.dimension is None:
+            raise StoreError(f"{self.where} does not say its dimension: it must be one of dense vectors")
+        if told.metric not in (None, "cosine"):
+            raise StoreError(f"{self.where} has the metric {told.metric!r}: it must be 'cosine'")
+        return int(told.dimension)
 
     async def check_dimension(self, dimensions: int) -> None:
         if dimensions != await self.dimension():

@@ -20,7 +20,7 @@ from . import postgres_migrations as migrations
 from .cursor import read_cursor, write_cursor
 from .postgres_filters import filterable
 from .postgres_search import PostgresSearch
-from .postgres_transaction import Setting, Statement, tenant, transact
+from .postgres_transaction import Setting, Statement, transact
 from .vectors import check_fingerprint, check_search
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ __all__ = ["PostgresStore"]
 Rows: TypeAlias = list[list[Any]]
 Statements: TypeAlias = list[Statement]
 
-SWEEP_EVERY = 100
-"""With every so many writes goes one that collects what has expired of the same tenant."""
+COLLECT_EVERY = 100
+"""With every so many writes goes one that collects a thousand entries that have expired, of any tenant."""
 
 # The first embedding that is written binds its namespace to its embedder; the foreign key refuses others.
 _BOUND: LiteralString = (
@@ -98,10 +98,7 @@ _FORGET_SPACES: LiteralString = (
     "DELETE FROM agentfootprint_memory_space WHERE namespace >= %(low)s AND namespace < %(high)s"
 )
 _SPACE: LiteralString = "SELECT fingerprint FROM agentfootprint_memory_space WHERE namespace = %(space)s"
-_SWEEP: LiteralString = (
-    "DELETE FROM agentfootprint_memory WHERE number IN (SELECT number FROM agentfootprint_memory"
-    " WHERE tenant = %(tenant)s AND expires <= %(now)s LIMIT 1000 FOR UPDATE SKIP LOCKED)"
-)
+_COLLECT: LiteralString = "SELECT agentfootprint_memory_collect(%(now)s, 1000)"
 
 
 class PostgresStore(Closing):
@@ -125,7 +122,7 @@ class PostgresStore(Closing):
         clock: seconds since the epoch; tests give one they can move.
 
     Raises:
-        MissingExtra: psycopg or its pool is not installed.
+        MissingExtra: psycopg is not installed.
         StoreUnavailable (when used): the server cannot be reached, or its tables are missing or of another
             release. A `delete` or `forget` whose answer was lost may have happened; all else is asked again.
     """
@@ -259,6 +256,9 @@ class PostgresStore(Closing):
     def __repr__(self) -> str:
         return f"<PostgresStore at {self._pool.where}>"
 
+    async def check(self) -> None:
+        await self._pool.check()
+
     async def aclose(self) -> None:
         await self._pool.aclose()
 
@@ -266,9 +266,10 @@ class PostgresStore(Closing):
 
     async def _prepare(self, connection: AsyncConnection[Any]) -> None:
         where = self._pool.where
-        if self._create_tables and await migrations.version(connection) != migrations.VERSION:
+        tables = migrations.TABLES
+        if self._create_tables and await tables.version(connection) != tables.newest:
             await migrations.migrate(connection, self._schema, where)
-        await migrations.check(connection, where)
+        await tables.check(connection, where)
         await self._search.look(connection)
 
     async def _write(
@@ -281,8 +282,8 @@ class PostgresStore(Closing):
         space, now = namespace(identity), self._clock()
         rows = [_row(entry, space, now, expected) for entry in entries]
         statements: Statements = [(statement, row) for row in rows]
-        if next(self._writes) % SWEEP_EVERY == 0:
-            statements.append((_SWEEP, {"tenant": tenant(identity), "now": now}))
+        if next(self._writes) % COLLECT_EVERY == 0:
+            statements.append((_COLLECT, {"now": now}))
         kinds = [entry.embedding.fingerprint for entry in entries if entry.embedding]
         for kind in kinds:
             check_fingerprint(kinds[0], kind)

@@ -1,45 +1,17 @@
-"""The tables of the memory store in PostgreSQL: made step by step, never backwards."""
+"""The tables of the memory store in PostgreSQL."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from ...errors import StoreError, StoreUnavailable
+from ...state.postgres_tables import Tables
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-__all__ = ["ROLE", "VERSION", "check", "migrate", "version"]
+__all__ = ["ROLE", "TABLES", "VERSION", "migrate"]
 
 ROLE: LiteralString = "agentfootprint_memory"
-"""Nobody logs in as this role and it owns nothing: row-level security binds it, as it does no superuser."""
-
-_LOCK = 0x61676D65
-"""The advisory lock under which instances that start together make the tables."""
-
-# Roles are of the whole server: another database may be making it at this moment.
-_MAKE_ROLE: LiteralString = f"""
-DO $$ BEGIN
-  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{ROLE}') THEN
-    CREATE ROLE {ROLE} NOLOGIN;
-  END IF;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
-END $$
-"""
-# Since PostgreSQL 16 who made a role administers it, and may not become it before it says so.
-_JOIN_ROLE: LiteralString = f"""
-DO $$ BEGIN
-  IF NOT pg_has_role(current_user, '{ROLE}',
-    CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
-  THEN
-    EXECUTE format('GRANT {ROLE} TO %I', current_user);
-  END IF;
-END $$
-"""
-_JOURNAL: LiteralString = (
-    "CREATE TABLE IF NOT EXISTS agentfootprint_memory_migration"
-    " (version integer PRIMARY KEY, applied timestamptz NOT NULL DEFAULT now())"
-)
 
 # Namespaces compare byte by byte: those of a tenant are one range of the index. What the tenant of a row is,
 # the server reads from the namespace itself; for whom a transaction is, it is told apart from that.
@@ -48,7 +20,7 @@ _TENANT: LiteralString = (
     "tenant text COLLATE \"C\" NOT NULL GENERATED ALWAYS AS (split_part(namespace, '/', 1) || '/') STORED"
 )
 
-STEPS: tuple[tuple[LiteralString, ...], ...] = (
+_STEPS: tuple[tuple[LiteralString, ...], ...] = (
     (
         # What an identity's entries are embedded with.
         'CREATE TABLE agentfootprint_memory_space (namespace text COLLATE "C" PRIMARY KEY,'
@@ -80,66 +52,37 @@ STEPS: tuple[tuple[LiteralString, ...], ...] = (
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON agentfootprint_memory_space TO {ROLE}",
         f"GRANT SELECT ON agentfootprint_memory_migration TO {ROLE}",
     ),
+    (
+        # Whoever writes collects what has expired, also of tenants that write nothing any more. The role may
+        # not see it: it may have it deleted, by a function that deletes nothing else. That goes by the
+        # server's clock too, so that nobody collects what others still see, and a minute later.
+        "DROP INDEX agentfootprint_memory_expires",
+        "CREATE INDEX agentfootprint_memory_expires ON agentfootprint_memory (expires)"
+        " WHERE expires IS NOT NULL",
+        "CREATE FUNCTION agentfootprint_memory_collect(until double precision, most integer)"
+        " RETURNS bigint LANGUAGE sql SECURITY DEFINER BEGIN ATOMIC"
+        " WITH gone AS (DELETE FROM agentfootprint_memory WHERE number IN"
+        " (SELECT number FROM agentfootprint_memory"
+        " WHERE expires <= least(until, extract(epoch FROM clock_timestamp())::float8 - 60)"
+        " LIMIT least(most, 1000) FOR UPDATE SKIP LOCKED) RETURNING number)"
+        " SELECT count(*) FROM gone; END",
+        "REVOKE ALL ON FUNCTION agentfootprint_memory_collect FROM PUBLIC",
+        f"GRANT EXECUTE ON FUNCTION agentfootprint_memory_collect TO {ROLE}",
+        # Its owner may be no superuser, and is bound as well.
+        "CREATE POLICY agentfootprint_expired ON agentfootprint_memory TO CURRENT_USER"
+        " USING (expires <= extract(epoch FROM clock_timestamp())::float8 - 60) WITH CHECK (false)",
+    ),
 )
 
-VERSION = len(STEPS)
-
-_SAFE: LiteralString = (
-    "SELECT (SELECT NOT (rolsuper OR rolbypassrls) FROM pg_roles WHERE rolname = %(role)s)"
-    " AND (SELECT count(*) = 2 FROM pg_class WHERE relrowsecurity AND relforcerowsecurity"
-    " AND relowner <> to_regrole(%(role)s)::oid AND oid IN"
-    " (to_regclass('agentfootprint_memory'), to_regclass('agentfootprint_memory_space')))"
+TABLES = Tables(
+    "memory",
+    ROLE,
+    "agentfootprint_memory_migration",
+    ("agentfootprint_memory", "agentfootprint_memory_space"),
+    _STEPS,
 )
 
-
-async def version(connection: AsyncConnection[Any]) -> int | None:
-    """The version of the tables that are there; None when there are none."""
-    cursor = await connection.execute("SELECT to_regclass('agentfootprint_memory_migration') IS NOT NULL")
-    row = await cursor.fetchone()
-    if not (row and row[0]):
-        return None
-    cursor = await connection.execute("SELECT max(version) FROM agentfootprint_memory_migration")
-    row = await cursor.fetchone()
-    return row[0] if row else None
-
-
-async def check(connection: AsyncConnection[Any], where: str) -> None:
-    """Refuses tables that are missing, older, newer, or do not keep tenants apart.
-
-    The connection is in a transaction, and goes on in it as `ROLE`.
-
-    Raises:
-        StoreUnavailable: they are; the message says what to do.
-        StoreError: the role that is connected may not use them.
-    """
-    from psycopg import errors
-
-    found, member = None, True
-    row = await (await connection.execute("SELECT to_regrole(%s) IS NOT NULL", (ROLE,))).fetchone()
-    if row and row[0]:
-        try:
-            await connection.execute("SELECT set_config('role', %s, true)", (ROLE,))
-            found = await version(connection)
-        except errors.InsufficientPrivilege:
-            member = False
-    if not member:
-        raise StoreError(
-            f"the role connected to PostgreSQL at {where} may not use the memory tables: run `agentfootprint "
-            f"migrate` as one that may create tables, if nobody has, and grant {ROLE} to this one"
-        )
-    _refuse_newer(found, where)
-    if found != VERSION:
-        have = "are not there" if found is None else f"are in version {found}, not {VERSION}"
-        raise StoreUnavailable(
-            f"the memory tables in PostgreSQL at {where} {have}: run `agentfootprint migrate` as a role that "
-            "may create tables"
-        )
-    row = await (await connection.execute(_SAFE, {"role": ROLE})).fetchone()
-    if not (row and row[0]):
-        raise StoreUnavailable(
-            f"the memory tables in PostgreSQL at {where} do not keep tenants apart: row-level security must "
-            f"be enabled and forced, and the role {ROLE} may neither bypass it nor own them"
-        )
+VERSION = TABLES.newest
 
 
 async def migrate(connection: AsyncConnection[Any], schema: str, where: str) -> list[str]:
@@ -149,38 +92,8 @@ async def migrate(connection: AsyncConnection[Any], schema: str, where: str) -> 
         StoreUnavailable: a newer release made the tables.
         StoreError: the role that is connected may not do it.
     """
-    from psycopg import errors, sql
-
-    try:
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        done: list[str] = []
-        row = await (await connection.execute("SELECT to_regnamespace(%s) IS NULL", (schema,))).fetchone()
-        if row and row[0]:
-            await connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
-            done.append(f"made the schema {schema}")
-        found = await version(connection)
-        _refuse_newer(found, where)
-        if found != VERSION:
-            await connection.execute(_MAKE_ROLE)
-            await connection.execute(_JOIN_ROLE)
-            grant = sql.SQL("GRANT USAGE ON SCHEMA {} TO {}")
-            await connection.execute(grant.format(sql.Identifier(schema), sql.Identifier(ROLE)))
-            await connection.execute(_JOURNAL)
-            for number in range(found or 0, VERSION):
-                for statement in STEPS[number]:
-                    await connection.execute(statement)
-                await connection.execute(
-                    "INSERT INTO agentfootprint_memory_migration (version) VALUES (%s)", (number + 1,)
-                )
-                done.append(f"brought the memory tables to version {number + 1}")
-        return done + await _install_vector(connection)
-    except errors.InsufficientPrivilege:
-        pass
-    raise StoreError(
-        f"the role connected to PostgreSQL at {where} may not make the memory tables: run `agentfootprint "
-        f"migrate` as one that may create tables and roles, grant {ROLE} to the role of the application, and "
-        "pass create_tables=False"
-    )
+    done = await TABLES.migrate(connection, schema, where)
+    return done + await _install_vector(connection)
 
 
 async def _install_vector(connection: AsyncConnection[Any]) -> list[str]:
@@ -200,11 +113,3 @@ async def _install_vector(connection: AsyncConnection[Any]) -> list[str]:
     except (errors.InsufficientPrivilege, errors.InvalidSchemaName):
         return ["left out the extension vector, which a superuser has to create"]
     return [f"created the extension vector {row[0]}"]
-
-
-def _refuse_newer(found: int | None, where: str) -> None:
-    if found is not None and found > VERSION:
-        raise StoreUnavailable(
-            f"PostgreSQL at {where} holds the memory tables in version {found}, this release of "
-            f"agentfootprint knows version {VERSION}: use the release that made them, or a newer one"
-        )

@@ -52,7 +52,7 @@ class RedisStore(Closing):
 
     Raises:
         MissingExtra: the redis package is not installed.
-        StoreUnavailable (when used): Redis cannot be reached. What reads or puts is asked once more, since
+        StoreUnavailable (when used): Redis cannot be reached. What reads or puts is asked again, since
             its outcome can be told; a `delete` or `forget` whose answer was lost may have happened.
         StoreError (when used): Redis does not let the user do what was asked.
     """
@@ -132,6 +132,9 @@ class RedisStore(Closing):
             count += sum(await self._server.scripts(FORGET, each))
             await self._server.script(STRIKE, names, found, again=True)
             low = f"({found[-1].decode()}"
+
+    async def check(self) -> None:
+        await self._server.check()
 
     async def aclose(self) -> None:
         """Closes the connections of the running event loop; those of others are closed as their loops end."""

@@ -147,6 +147,9 @@ class SQLiteStore(Closing):
         await self._file.open()
         return self
 
+    async def check(self) -> None:
+        await self._file.check()
+
     async def put(
         self, identity: MemoryIdentity, entry: MemoryEntry, *, expected: str | None = None
     ) -> MemoryEntry | None:
