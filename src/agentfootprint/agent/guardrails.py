@@ -13,14 +13,16 @@ from ..errors import ConfigurationError
 from ..events import GuardrailTripped
 
 if TYPE_CHECKING:
-    from ..flow import Step
+    from ..flow import Run, Step
     from ..identity import MemoryIdentity
     from ..messages import Message
     from .session import Session
 
-__all__ = ["Guarded", "Guardrail", "check_guardrails", "tripped"]
+__all__ = ["Guarded", "Guardrail", "check_guardrails", "passed", "tripped"]
 
 Stage = Literal["input", "output"]
+
+_ASKED_IN = {"input": "guard_input", "output": "settle"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,15 @@ async def tripped(c: Step[Any], own: Session, stage: Stage, text: str, messages:
         if reason is not None:
             own.tell(GuardrailTripped, c, _name(guardrail), stage, reason)
     return any(reason is not None for reason in said)
+
+
+def passed(run: Run, own: Session, stage: Stage) -> bool:
+    """Whether the guardrails of a stage, if there are any, have let through what a run has for them."""
+    if run.get("stop") == "guardrail":
+        return False
+    return not own.settings.guardrails[stage] or any(
+        step.node == _ASKED_IN[stage] and step.status == "done" for step in run.journal
+    )
 
 
 async def _ask(guardrail: Guardrail, about: Guarded, text: str) -> str | None:
