@@ -80,18 +80,19 @@ class Gate:
         self._own = own
 
     async def __call__(
-        self, step: Step[Any], tool: Tool[..., Any], call: ToolCall, arguments: Mapping[str, Any], again: bool
+        self, step: Step[Any], tool: Tool[..., Any], call: ToolCall, arguments: Mapping[str, Any], again: str
     ) -> Permitted:
-        """Decides about a call. `again` is after a person agreed: what was permitted then may not be now."""
+        """Decides about a call; `again` after a person answered, for what was permitted may not be now."""
         own = self._own
+        # A copy: a checker that changes it changes nothing of what runs.
         request = PermissionRequest(
-            tool.name, tool.capabilities, arguments, call.id, own.identity, own.deps, own.run_id
+            tool.name, tool.capabilities, dict(arguments), call.id, own.identity, own.deps, own.run_id
         )
 
         async def check(arguments: Mapping[str, Any]) -> Verdict:
             return await _verdict(self._checker, request)
 
-        key = f"{call.id}:approved" if again else call.id
+        key = f"{call.id}:{again}" if again else call.id
         verdict: Verdict = await step.call("permission", check, call.arguments, key=key, returns=Verdict)
         own.tell(PermissionDecided, step, tool.name, call.id, verdict.kind, verdict.rule, verdict.reason)
         if verdict.kind == "halt":
