@@ -111,6 +111,7 @@ BOUNDED = PermissionPolicy.from_roles(
 SMUGGLED: tuple[Any, ...] = (
     {"order": "A-1", "amount": 101},
     {"order": "A-1", "amount": "5000"},
+    {"order": "A-1", "amount": "nan"},
     {"order": "A-1", "amount": " 5000 "},
     {"order": "A-1", "amount": "5_000"},
     {"order": "A-1", "amount": "\uff15\uff10\uff10\uff10"},
