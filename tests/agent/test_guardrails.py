@@ -161,7 +161,11 @@ async def test_what_guardrails_said_is_replayed_without_them(tmp_path: Path) -> 
 
 
 def test_what_is_no_guardrail_is_refused() -> None:
-    for given, message in (([3], "not int"), ([no_cards, no_cards], "two functions named 'no_cards'")):
+    for given, message in (
+        ([3], "not int"),
+        (no_cards, "give a list"),
+        ([no_cards, no_cards], "two functions named 'no_cards'"),
+    ):
         with pytest.raises(ConfigurationError, match=message):
             scripted("x", input_guardrails=given)
 

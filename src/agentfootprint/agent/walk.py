@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from ..errors import AgentFootprintError, DeadlineExceeded
+from ..errors import AgentFootprintError, DeadlineExceeded, OutputInvalid
 from ..events import RunEnded, RunFailed, RunPaused
 from ..flow import Run
 from ..messages import Message, Usage
@@ -76,10 +76,13 @@ def _value(session: Session, output: str | None, *, whole: bool = True) -> Any:
         return output
     try:
         return answering.contract.load(output)
-    except Exception:
-        if whole:
-            raise
-        return None
+    except Exception as error:
+        if not whole:
+            return None
+        raise OutputInvalid(
+            f"the answer was read as output={answering.contract.name} before and cannot be now "
+            f"({type(error).__name__}): a check of that type does not always say the same of the same value"
+        ) from error
 
 
 def _ended(run: Run, session: Session, result: Ended) -> Ended:
