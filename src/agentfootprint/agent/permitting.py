@@ -14,12 +14,12 @@ from ..tools.dispatch import Permitted
 from ..tools.tool import Tool
 
 if TYPE_CHECKING:
-    from ..flow import Step
+    from ..flow import Footprint, Step
     from ..identity import MemoryIdentity
     from ..messages import ToolCall
     from .session import Session
 
-__all__ = ["Gate", "check_permissions", "offered"]
+__all__ = ["Gate", "check_permissions", "offered", "shown_in"]
 
 _DENIED = "{tool} was not run: it is not permitted here. Go on without it."
 
@@ -68,6 +68,16 @@ async def offered(
         except Exception:
             _log.exception("permissions could not say whether %r is offered: it is not", tool.name)
     return shown
+
+
+def shown_in(footprint: Footprint) -> frozenset[str] | None:
+    """The names of the tools that the model was shown in a recorded run; None when it was not asked. Roles
+    may be others now, and whoever runs a record again need not have any."""
+    for step in footprint.steps:
+        for version in step.writes if step.node == "tools" else ():
+            if version.key == "tools" and isinstance(version.value, tuple):
+                return frozenset(spec.name for spec in version.value)
+    return None
 
 
 class Gate:
