@@ -170,6 +170,13 @@ def test_what_is_no_guardrail_is_refused() -> None:
             scripted("x", input_guardrails=given)
 
 
+async def test_a_guardrail_that_lets_a_cancellation_out_says_no_and_cancels_nothing() -> None:
+    async def lost(guarded: Guarded) -> None:
+        raise asyncio.CancelledError
+
+    stopped(await scripted("ok", output_guardrails=[lost]).run("Hello."))
+
+
 async def never(guarded: Guarded) -> str | None:
     await asyncio.Event().wait()
     return None

@@ -222,11 +222,16 @@ async def hangs_up(request: PermissionRequest) -> Verdict:
     raise ConnectionError
 
 
+async def lets_out(request: PermissionRequest) -> Verdict:
+    raise asyncio.CancelledError
+
+
 @pytest.mark.parametrize(
     "checker",
     [
         explodes,
         hangs_up,
+        lets_out,
         lambda request: None,
         lambda request: True,
         lambda request: "allow",

@@ -86,6 +86,12 @@ async def _ask(guardrail: Guardrail, about: Guarded, text: str) -> str | None:
     try:
         said = guardrail(about)
         reason = await said if inspect.isawaitable(said) else said
+    except asyncio.CancelledError:
+        # That of the run, or one that was let out of something else.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return "it was cancelled"
     except Exception as error:
         return f"it failed with {type(error).__name__}"
     if reason is None or isinstance(reason, str):

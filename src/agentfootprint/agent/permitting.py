@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -120,6 +121,12 @@ async def _verdict(checker: PermissionChecker, request: PermissionRequest) -> Ve
     try:
         said = checker.check(request)
         verdict = await said if inspect.isawaitable(said) else said
+    except asyncio.CancelledError:
+        # That of the run, or one that was let out of something else.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return Verdict("deny", "failed", "the check was cancelled")
     except Exception as error:
         _log.exception("the permission check of %r failed: the call is denied", request.tool)
         return Verdict("deny", "failed", f"the check failed with {type(error).__name__}")
