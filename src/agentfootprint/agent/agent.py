@@ -354,6 +354,7 @@ class Agent(Built[Output], Generic[Deps, Output]):
         """
         if identity.tenant is None:
             raise IdentityRequired("forget needs the tenant: MemoryIdentity(tenant, principal)")
+        self._settings.unwritten.forget(identity)
         return await forget(identity, self._memories, self._state)
 
     async def aclose(self) -> None:
