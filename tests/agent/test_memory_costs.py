@@ -364,9 +364,9 @@ async def test_what_a_strategy_asks_at_the_same_time_is_counted_as_one_after_the
         model(says("Hello.")),
         facts(strategy=Both()),
         state=state,
-        cost_budget=CostBudget(usd=10_000, max_output_tokens=10, windows=[window]),
+        cost_budget=CostBudget(usd=10_000, max_output_tokens=10, windows=(window,)),
     )
     result = completed(await asked.run("I am Ada.", identity=ALICE))
-    left = await Ledger(state, "agent", [window], ALICE).left()
+    left = await Ledger(state, "agent", (window,), ALICE).left()
     assert left is not None
     assert usd_of(window.limit - left) == result.cost

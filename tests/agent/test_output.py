@@ -152,7 +152,7 @@ async def test_the_answer_is_of_the_type_and_the_vendor_holds_the_model_to_it(ru
         (tuple[int, str], '{"value": [1, "a"]}', (1, "a")),
         (pydantic.TypeAdapter(int | str), '{"value": "x"}', "x"),
         (list[Point], '{"value": [{"x": 1}]}', [Point(1)]),
-        (Named, '{"firstName": "Ann", "years": 5}', Named(firstName="Ann", years=5)),
+        (Named, '{"firstName": "Ann", "years": 5}', Named.model_validate({"firstName": "Ann", "years": 5})),
         (Node, '{"value": {"name": "a", "inner": [{"name": "b"}]}}', Node(name="a", inner=[Node(name="b")])),
     ],
 )
@@ -372,7 +372,7 @@ async def test_an_answer_by_the_tool_has_one_result_whatever_becomes_of_it(why: 
             tool_calls=[ToolCall("f-1", "final_answer", arguments)],
             usage=Usage(1000, 1),
             model="mock",
-            stop_reason="content_filter" if why == "filtered" else "tool_use",
+            stop_reason="content_filter" if why == "filtered" else "tool_calls",
         )
 
     # The budget has room for one answer, which does not fit.
