@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,76 @@ async def test_what_guardrails_said_is_replayed_without_them(tmp_path: Path) -> 
 
 
 def test_what_is_no_guardrail_is_refused() -> None:
-    for given, message in (([3], "not int"), ([no_cards, no_cards], "two functions named 'no_cards'")):
+    for given, message in (
+        ([3], "not int"),
+        (no_cards, "give a list"),
+        ([no_cards, no_cards], "two functions named 'no_cards'"),
+    ):
         with pytest.raises(ConfigurationError, match=message):
             scripted("x", input_guardrails=given)
+
+
+async def test_a_guardrail_that_lets_a_cancellation_out_says_no_and_cancels_nothing() -> None:
+    async def lost(guarded: Guarded) -> None:
+        raise asyncio.CancelledError
+
+    stopped(await scripted("ok", output_guardrails=[lost]).run("Hello."))
+
+
+async def never(guarded: Guarded) -> str | None:
+    await asyncio.Event().wait()
+    return None
+
+
+def late(guarded: Guarded) -> str | None:
+    time.sleep(0.3)  # Blocks, so that the time is over when it has said no.
+    return "a secret"
+
+
+@pytest.mark.parametrize("guardrail", [never, late])
+async def test_time_that_runs_out_while_guardrails_look_gives_nobody_the_answer(guardrail: Any) -> None:
+    state = InMemoryState()
+    agent = scripted("the secret is 42", output_guardrails=[guardrail], timeout=0.2, state=state)
+    result = await agent.run("What is it?", identity=ME)
+    assert isinstance(result, Stopped)
+    assert result.output is None
+    after = scripted("ok", state=state)
+    await after.run("And now?", identity=ME)
+    assert "the secret is 42" not in [message.text for message in mock_of(after).requests[0].messages]
+
+
+@pytest.mark.parametrize("stage", ["input", "output"])
+async def test_whoever_leaves_while_guardrails_look_does_not_get_past_them(stage: str) -> None:
+    state, asked = InMemoryState(), asyncio.Event()
+
+    async def slow(guarded: Guarded) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    agent = scripted("the secret is 42", state=state, **{f"{stage}_guardrails": [slow]})
+    running = asyncio.ensure_future(agent.run("Tell secrets.", identity=ME))
+    await asked.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    after = scripted("ok", state=state)
+    await after.run("And now?", identity=ME)
+    kept = {"input": [], "output": ["Tell secrets."]}[stage]
+    assert [message.text for message in mock_of(after).requests[0].messages] == [*kept, "And now?"]
+
+
+async def test_a_guardrail_does_not_cost_a_turn_that_was_cut_off_among_its_tools_what_they_did() -> None:
+    state = InMemoryState()
+
+    @tool
+    async def hangs() -> str:
+        """Hangs."""
+        await asyncio.Event().wait()
+        return ""
+
+    agent = scripted(call("hangs"), tools=[hangs], output_guardrails=[no_secrets], timeout=0.2, state=state)
+    await agent.run("Go.", identity=ME)
+    after = scripted("ok", state=state)
+    await after.run("And now?", identity=ME)
+    roles = [message.role for message in mock_of(after).requests[0].messages]
+    assert roles == ["user", "assistant", "tool", "user"]

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from agentfootprint import Agent, MemoryIdentity
-from agentfootprint.cost import CostBudget, Price, PriceList
+from agentfootprint.cost import CostBudget, Price, PriceList, SpendingWindow
+from agentfootprint.cost.ledger import Ledger
+from agentfootprint.cost.prices import usd_of
 from agentfootprint.embedders import Embedding, EmbeddingUsage, MockEmbedder, Purpose
 from agentfootprint.embedders.usage import tell
 from agentfootprint.errors import ConfigurationError, Overloaded, StoreUnavailable
@@ -29,8 +31,9 @@ from agentfootprint.events import (
 )
 from agentfootprint.flow import Footprint
 from agentfootprint.flow.rows import canonical_rows
-from agentfootprint.memory import Extract, InMemoryStore, Memory, Summarize, TopK
-from agentfootprint.messages import LLMRequest, LLMResponse, Usage
+from agentfootprint.memory import Extract, Fact, InMemoryStore, Memory, Summarize, TopK
+from agentfootprint.memory.asking import Ask
+from agentfootprint.messages import LLMRequest, LLMResponse, Message, Usage
 from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState, StateKey
 from tests.agent.support import Events, completed
@@ -332,3 +335,38 @@ async def test_time_that_runs_out_after_the_answer_costs_neither_the_answer_nor_
     assert result.cost is None, "nobody knows whether the call that was cut off is charged"
     await asked.aclose()
     assert len((await memory.store.list(ALICE.scoped("principal"))).entries) == 1
+
+
+async def test_what_a_strategy_asks_at_the_same_time_is_counted_as_one_after_the_other() -> None:
+    class Slow(MockProvider):
+        def __init__(self, turns: int) -> None:
+            super().__init__(replies=[says("x", (1, 0))])
+            self.turns = turns
+
+        async def complete(self, request: LLMRequest) -> LLMResponse:
+            for _ in range(self.turns):
+                await asyncio.sleep(0)
+            return await super().complete(request)
+
+    one, other = Slow(9), Slow(3)
+    one.model, other.model = "helper", "mock"
+
+    class Both(Extract):
+        providers = (one, other)
+
+        async def extract(self, memory: Memory, question: Message, answer: Message, ask: Ask) -> list[Fact]:
+            request = LLMRequest((question,))
+            said = await asyncio.gather(ask(request, one), ask(request, other))
+            return [Fact(" ".join(each.text for each in said))]
+
+    state, window = InMemoryState(), SpendingWindow(10_000, 3600)
+    asked = agent(
+        model(says("Hello.")),
+        facts(strategy=Both()),
+        state=state,
+        cost_budget=CostBudget(usd=10_000, max_output_tokens=10, windows=(window,)),
+    )
+    result = completed(await asked.run("I am Ada.", identity=ALICE))
+    left = await Ledger(state, "agent", (window,), ALICE).left()
+    assert left is not None
+    assert usd_of(window.limit - left) == result.cost

@@ -26,7 +26,7 @@ from agentfootprint import (
     tool,
 )
 from agentfootprint.agent import OutputProblem
-from agentfootprint.cost import Price, PriceList
+from agentfootprint.cost import CostBudget, Price, PriceList
 from agentfootprint.errors import CheckpointMismatch, ConfigurationError, OutputInvalid
 from agentfootprint.events import OutputFellBack, OutputRejected
 from agentfootprint.flow import Footprint
@@ -54,6 +54,17 @@ class Point:
 class Address(TypedDict):
     street: str
     number: int
+
+
+class Named(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(alias_generator=lambda name: name.replace("_n", "N"))
+    first_name: str
+    age: int = pydantic.Field(alias="years")
+
+
+class Node(pydantic.BaseModel):
+    name: str
+    inner: list[Node] = []
 
 
 class Colour(enum.Enum):
@@ -141,6 +152,8 @@ async def test_the_answer_is_of_the_type_and_the_vendor_holds_the_model_to_it(ru
         (tuple[int, str], '{"value": [1, "a"]}', (1, "a")),
         (pydantic.TypeAdapter(int | str), '{"value": "x"}', "x"),
         (list[Point], '{"value": [{"x": 1}]}', [Point(1)]),
+        (Named, '{"firstName": "Ann", "years": 5}', Named.model_validate({"firstName": "Ann", "years": 5})),
+        (Node, '{"value": {"name": "a", "inner": [{"name": "b"}]}}', Node(name="a", inner=[Node(name="b")])),
     ],
 )
 async def test_whatever_has_a_json_schema_is_a_type_of_answers(shape: Any, text: str, value: Any) -> None:
@@ -257,6 +270,44 @@ async def test_a_model_that_repeats_itself_is_not_asked_for_ever() -> None:
     assert len(requests(agent)) == 2
 
 
+async def test_the_field_is_named_also_within_the_object_that_holds_what_is_no_object() -> None:
+    agent = asked('{"value": {"name": "a", "inner": [{"name": 7}]}}', '{"value": {"name": "a"}}', output=Node)
+    await agent.run("?")
+    assert "inner[0].name: should be a valid string (you sent 7)" in requests(agent)[1].messages[-1].text
+
+
+async def test_of_very_many_problems_the_first_are_told() -> None:
+    text = json.dumps({"amount": "1", "reason": [0] * 3, **{f"more{n}": n for n in range(5_000)}})
+
+    class Strict(Refund):
+        model_config = pydantic.ConfigDict(extra="forbid")
+
+    seen = Events()
+    with pytest.raises(OutputInvalid) as caught:
+        await asked(text, output=Strict, output_retries=0, recorders=[seen]).run("?")
+    assert len(str(caught.value)) < 10_000
+    [rejected] = seen.of(OutputRejected)
+    assert rejected.problems[-1] == "and 4951 more problems"
+
+
+async def test_a_check_that_changes_its_mind_ends_in_a_typed_error() -> None:
+    left = [None, None]
+
+    class Fickle(pydantic.BaseModel):
+        n: int
+
+        @pydantic.field_validator("n")
+        @classmethod
+        def _twice(cls, n: int) -> int:
+            if not left:
+                raise ValueError("no more")
+            left.pop()
+            return n
+
+    with pytest.raises(OutputInvalid, match="cannot be now"):
+        await asked('{"n": 1}', output=Fickle).run("?")
+
+
 async def test_retries_are_as_many_as_were_given_and_keep_to_the_limits_of_the_run() -> None:
     replies = [f"no {n}" for n in range(10)]
     agent = asked(*replies, output_retries=3)
@@ -265,6 +316,10 @@ async def test_retries_are_as_many_as_were_given_and_keep_to_the_limits_of_the_r
     assert len(requests(agent)) == 4
     agent = asked(*replies, output_retries=9, max_iterations=2)
     with pytest.raises(OutputInvalid, match="after 2 attempts"):
+        await agent.run("?")
+    counted = [LLMResponse(text, usage=Usage(100, 100)) for text in replies]
+    agent = asked(*counted, output_retries=9, max_total_tokens=500)
+    with pytest.raises(OutputInvalid, match="after 3 attempts"):
         await agent.run("?")
 
 
@@ -308,6 +363,39 @@ async def test_a_tool_beside_the_final_answer_is_not_run() -> None:
     assert result.output.amount == 1
     assert [message.is_error for message in result.messages if message.role == "tool"] == [True, False]
     assert whole(result.messages)
+
+
+@pytest.mark.parametrize("why", ["filtered", "refused"])
+async def test_an_answer_by_the_tool_has_one_result_whatever_becomes_of_it(why: str) -> None:
+    def final(**arguments: Any) -> LLMResponse:
+        return LLMResponse(
+            tool_calls=[ToolCall("f-1", "final_answer", arguments)],
+            usage=Usage(1000, 1),
+            model="mock",
+            stop_reason="content_filter" if why == "filtered" else "tool_calls",
+        )
+
+    # The budget has room for one answer, which does not fit.
+    agent: Agent[Any, Any] = Agent(
+        Held(final(amount="x"), final(amount="1"), can=TOOLS_ONLY),
+        output=Refund,
+        pricing_table=PriceList({"mock": Price(input=1_000_000, output=1_000_000)}),
+        cost_budget=CostBudget(usd=1_002, max_output_tokens=1),
+    )
+    result = await agent.run("?")
+    assert isinstance(result, Stopped)
+    assert result.output is None
+    assert whole(result.messages)
+
+
+async def test_a_toolset_cannot_take_the_place_of_the_final_answer() -> None:
+    class Theirs:
+        async def tools(self, context: Any) -> list[Any]:
+            return [tool(name="final_answer")(lambda: "theirs")]
+
+    agent: Agent[Any, Any] = Agent(Held("x", can=TOOLS_ONLY), output=Refund, tools=[Theirs()])
+    with pytest.raises(ConfigurationError, match="rename it"):
+        await agent.run("?")
 
 
 async def test_an_answer_in_words_is_read_also_where_a_tool_was_wanted() -> None:

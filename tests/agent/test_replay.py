@@ -14,8 +14,9 @@ from agentfootprint.flow.rows import canonical_rows
 from agentfootprint.memory import InMemoryStore, Memory
 from agentfootprint.messages import Message
 from agentfootprint.providers import MockProvider
+from agentfootprint.security import PermissionPolicy
 from agentfootprint.state import InMemoryState
-from tests.agent.support import call, mock_of, scripted
+from tests.agent.support import call, completed, mock_of, scripted
 
 ME = MemoryIdentity("acme", "alice", "t-1")
 DONE: list[str] = []
@@ -293,3 +294,25 @@ async def test_a_live_fork_has_the_identity_and_the_dependencies_it_is_given() -
     )
     # A call like one that was recorded is answered from the record; the new one is made.
     assert [m.text for m in run["history"][2:4]] == ["alice with tea", "bob with coffee"]
+
+
+@pytest.mark.parametrize("identity", [None, MemoryIdentity("acme", "alice")])
+async def test_a_run_is_replayed_whoever_does_it_and_whatever_may_be_done_by_now(
+    identity: MemoryIdentity | None, tmp_path: Path
+) -> None:
+    roles = {"alice": "reader"}
+    policy = PermissionPolicy.from_roles(
+        {"reader": ["look"]}, role=lambda whose: roles.get(str(whose and whose.principal))
+    )
+
+    @tool
+    def look() -> str:
+        """Looks."""
+        return "seen"
+
+    agent = scripted(call("look"), call("pay", n=1), "Done.", tools=[look, pay], permissions=policy)
+    result = completed(await agent.run("?", identity=MemoryIdentity("acme", "alice")))
+    result.footprint.save(tmp_path / "run.footprint.jsonl")
+    roles.clear()
+    await agent.replay(result.footprint, identity=identity)
+    await agent.replay(Footprint.load(tmp_path / "run.footprint.jsonl", agent.flow), identity=identity)

@@ -142,3 +142,54 @@ async def test_so_many_are_kept_and_no_more(
         ["q3"],
     ]
     assert caplog.text.count("never written") == 1
+
+
+async def test_what_goes_wrong_later_in_any_way_does_not_stand_in_the_way_of_further_turns(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = Flaky()
+    agent = desk(store, "a1", "a2", "a3")
+    store.error = StoreUnavailable("no route")
+    await agent.run("q1", identity=ALICE)
+    store.error = KeyError("a bug of the driver")
+    with caplog.at_level(logging.ERROR):
+        assert (await agent.run("q2", identity=ALICE)).output == "a2"
+    assert "cannot be written" in caplog.text
+    store.error = None
+    assert (await agent.run("q3", identity=ALICE)).output == "a3"
+    assert await kept(store, ALICE) == ["q3"]
+
+
+@pytest.mark.parametrize("who", [ALICE, MemoryIdentity("acme", "alice"), MemoryIdentity("acme")])
+async def test_who_is_forgotten_is_not_written_afterwards(who: MemoryIdentity) -> None:
+    store = Flaky()
+    agent = desk(store, "a1", "b1")
+    store.error = StoreUnavailable("no route")
+    await agent.run("q1", identity=ALICE)
+    await agent.run("q1", identity=MemoryIdentity("other", "alice", "t-1"))
+    store.error = None
+    await agent.forget(who)
+    await agent.aclose()
+    assert await kept(store, ALICE) == []
+    assert await kept(store, MemoryIdentity("other", "alice", "t-1")) == ["q1"]
+
+
+async def test_whoever_leaves_with_the_answer_does_not_cost_the_turn() -> None:
+    begun = asyncio.Event()
+
+    class Slow(Flaky):
+        async def put(self, identity: MemoryIdentity, entry: MemoryEntry, **more: Any) -> MemoryEntry | None:
+            if not begun.is_set():
+                begun.set()
+                await asyncio.Event().wait()
+            return await super().put(identity, entry, **more)
+
+    store = Slow()
+    agent = desk(store, "a1")
+    running = asyncio.ensure_future(agent.run("q1", identity=ALICE))
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await agent.aclose()
+    assert await kept(store, ALICE) == ["q1"]

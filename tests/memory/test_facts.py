@@ -116,6 +116,12 @@ async def test_what_is_no_list_of_facts_is_an_error_and_writes_nothing(reply: An
     assert await lines(memory) == []
 
 
+async def test_half_a_character_in_a_fact_does_not_reach_a_vendor() -> None:
+    memory = facts('[{"about": "name\\udc00", "fact": "is \\ud800 Ada"}]')
+    await memory.remember(ALICE, "1", turn("I am Ada."))
+    assert await lines(memory) == ["name\ufffd: is \ufffd Ada"]
+
+
 async def test_no_facts_are_no_error() -> None:
     memory = facts("[]")
     assert await memory.remember(ALICE, "1", turn("Hm.")) == ()

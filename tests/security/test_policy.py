@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from agentfootprint.errors import ConfigurationError
-from agentfootprint.flow import gt, le, one_of
+from agentfootprint.flow import gt, le, ne, one_of
 from agentfootprint.identity import MemoryIdentity
 from agentfootprint.security import Allow, Ask, Deny, Halt, PermissionPolicy, PermissionRequest
 
@@ -56,6 +57,9 @@ def policy(*rules: Any) -> PermissionPolicy:
             "allow",
         ),
         (["refund", Deny("refund", when={"amount": gt(100)})], request(), "deny"),
+        (["refund", Deny("refund", when={"amount": gt(100)})], request(amount=float("nan")), "deny"),
+        (["refund", Ask("refund", when={"amount": gt(100)})], request(amount=Decimal("nan")), "ask"),
+        ([Allow("refund", when={"amount": ne(0)})], request(amount=float("nan")), "deny"),
         (
             ["refund", Deny("refund", when={"amount": gt(100)})],
             request(amount="x"),
@@ -150,6 +154,9 @@ def test_a_policy_never_changes() -> None:
         (lambda: PermissionPolicy.from_roles({"a": "x"}), "give a list"),
         (lambda: PermissionPolicy.from_roles({"a": [3]}), "neither the name of a tool"),  # type: ignore[list-item]
         (lambda: PermissionPolicy.from_roles({"a": ["x"]}, role=3), "must be a role"),  # type: ignore[arg-type]
+        (lambda: PermissionPolicy.from_roles({"a": None}), "give a list"),  # type: ignore[dict-item]
+        (lambda: PermissionPolicy.from_roles(["a"]), "lists by role"),  # type: ignore[arg-type]
+        (lambda: Allow("x", when=[le(1)]), "checks by argument"),  # type: ignore[arg-type]
         (lambda: Allow(), "one tool or one capability"),
         (lambda: Allow("x", capability="y"), "one tool or one capability"),
         (lambda: Allow("x", when={"amount": 100}), "not a check"),  # type: ignore[dict-item]

@@ -25,6 +25,7 @@ from agentfootprint.messages import LLMResponse, ToolCall
 from agentfootprint.providers import MockProvider
 from agentfootprint.security import Allow, Ask, Halt, PermissionPolicy, PermissionRequest, Verdict
 from agentfootprint.state import InMemoryState
+from agentfootprint.tools import ask_human
 from tests.agent.support import Events, call, completed
 
 ALICE = MemoryIdentity("acme", "alice", "t-1")
@@ -110,6 +111,7 @@ BOUNDED = PermissionPolicy.from_roles(
 SMUGGLED: tuple[Any, ...] = (
     {"order": "A-1", "amount": 101},
     {"order": "A-1", "amount": "5000"},
+    {"order": "A-1", "amount": "nan"},
     {"order": "A-1", "amount": " 5000 "},
     {"order": "A-1", "amount": "5_000"},
     {"order": "A-1", "amount": "\uff15\uff10\uff10\uff10"},
@@ -220,11 +222,16 @@ async def hangs_up(request: PermissionRequest) -> Verdict:
     raise ConnectionError
 
 
+async def lets_out(request: PermissionRequest) -> Verdict:
+    raise asyncio.CancelledError
+
+
 @pytest.mark.parametrize(
     "checker",
     [
         explodes,
         hangs_up,
+        lets_out,
         lambda request: None,
         lambda request: True,
         lambda request: "allow",
@@ -451,3 +458,67 @@ async def test_a_tool_that_needs_no_approval_itself_is_asked_about_where_the_pol
     assert isinstance(paused, Paused)
     assert paused.asks[0].question == "Wire it?"
     assert PAID == []
+
+
+# ── what a tool itself asks, and what a checker does ────────────────────────────────────────────
+
+
+@tool
+async def transfer(order: str) -> str:
+    """Pays, when a person says so."""
+    if await ask_human("Really?", answer=bool) and await ask_human("Really, really?", answer=bool):
+        PAID.append((order, 1))
+    return "paid"
+
+
+def verdicts(*said: Verdict) -> Callable[[PermissionRequest], Verdict]:
+    left = list(said)
+    return lambda request: left.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ((Verdict.allow(), Verdict.allow(), Verdict.deny("Not any more.")), "Not any more."),
+        ((Verdict.allow(), Verdict.allow(), Verdict.ask()), "meanwhile it needs approval"),
+        ((Verdict.ask(), Verdict.ask(), Verdict.ask(), Verdict.deny("Not any more.")), "Not any more."),
+    ],
+)
+async def test_a_permission_that_was_taken_away_while_a_tool_waited_is_gone(said: Any, told: str) -> None:
+    agent = Agent(
+        MockProvider(replies=[call("transfer", order="A-1"), "Done."]),
+        tools=[transfer],
+        permissions=verdicts(*said),
+    )
+    result: Any = await agent.run("?", identity=ALICE)
+    while isinstance(result, Paused):
+        result = await agent.resume(result.checkpoint, answer=True)
+    assert PAID == []
+    [answer] = [message.text for message in completed(result).messages if message.role == "tool"]
+    assert told in answer
+    await agent.replay(result.footprint)
+
+
+async def test_a_permission_that_stands_lets_a_tool_that_asks_come_to_its_end() -> None:
+    said = [Verdict.ask()] * 4
+    agent = Agent(
+        MockProvider(replies=[call("transfer", order="A-1"), "Done."]),
+        tools=[transfer],
+        permissions=verdicts(*said),
+    )
+    result: Any = await agent.run("?", identity=ALICE)
+    while isinstance(result, Paused):
+        result = await agent.resume(result.checkpoint, answer=True)
+    assert PAID == [("A-1", 1)]
+    await agent.replay(completed(result).footprint)
+
+
+async def test_a_checker_that_changes_arguments_changes_nothing_of_what_runs() -> None:
+    def rewrites(request: PermissionRequest) -> Verdict:
+        arguments: Any = request.arguments
+        arguments["amount"] = 9_999
+        return Verdict.allow()
+
+    agent = desk(asks_for("refund", {"order": "A-1", "amount": 1}), permissions=rewrites)
+    completed(await agent.run("?", identity=ALICE))
+    assert PAID == [("A-1", 1)]

@@ -141,6 +141,18 @@ class TestWhatTheModelReads:
             refund, {"order_id": "A", "amount": 1, "verbose": True}
         )
 
+    def test_close_names_are_looked_for_only_where_they_are_shown(self, monkeypatch: Any) -> None:
+        looked: list[str] = []
+
+        def look(name: str, *_: Any, **__: Any) -> list[str]:
+            looked.append(name)
+            return []
+
+        monkeypatch.setattr("difflib.get_close_matches", look)
+        more = {f"more{n}": n for n in range(1_000)}
+        assert "- and 990 more" in told(refund, {"order_id": "A", "amount": 1, **more})
+        assert len(looked) == 10
+
     def test_what_was_sent_and_what_is_expected(self) -> None:
         text = told(refund, {"order_id": "A", "amount": "lots", "reason": "whim"})
         assert (

@@ -24,6 +24,7 @@ from .chart import RunInput
 from .checkpoint import Checkpoint
 from .forgetting import Forgotten, forget
 from .opening import check_stores
+from .permitting import shown_in
 from .question import Prompt, asked_message
 from .results import Result
 from .resuming import Claims, answers_for, restored
@@ -304,7 +305,7 @@ class Agent(Built[Output], Generic[Deps, Output]):
             raise ReplayRefused(
                 "the footprint was read without its flow: Footprint.load(path, agent.flow) reads it in full"
             )
-        offer = await self._offered(identity, deps, footprint.run_id)
+        offer = await self._offered(identity, deps, footprint.run_id, shown_in(footprint))
         return self._session(footprint.run_id, offer, identity, deps, None, None)
 
     # ── watching, copying, closing ──────────────────────────────────────────────────────────────
@@ -353,6 +354,7 @@ class Agent(Built[Output], Generic[Deps, Output]):
         """
         if identity.tenant is None:
             raise IdentityRequired("forget needs the tenant: MemoryIdentity(tenant, principal)")
+        self._settings.unwritten.forget(identity)
         return await forget(identity, self._memories, self._state)
 
     async def aclose(self) -> None:

@@ -49,7 +49,7 @@ class Answering:
 
 
 def answering_of(
-    contract: Contract, retries: int, fallback: OutputFallback[Any] | None, max_iterations: int | None
+    contract: Contract, retries: int, fallback: OutputFallback[Any] | None, limits: Sequence[Rule]
 ) -> Answering:
     """Raises:
     ConfigurationError: what stands ready as an answer is none.
@@ -73,9 +73,7 @@ def answering_of(
         rule("the model gave the same answer again", "settle", repeated=is_true()),
         rule("output_retries", "settle", rejected=ge(retries + 1)),
     ]
-    if max_iterations is not None:
-        rules.append(rule("max_iterations", "settle", iteration=ge(max_iterations)))
-    return Answering(contract, fallback, canned, tuple(rules))
+    return Answering(contract, fallback, canned, (*rules, *limits))
 
 
 def check_no_tool(contract: Contract, tools: Sequence[Tool[..., Any]]) -> None:
@@ -145,7 +143,8 @@ async def settle(c: Step[C]) -> None:
     if answering is not None:
         reply = c.get("reply")
         call = None if reply is None else final_call(answering.contract, reply.tool_calls)
-        if call is not None:
+        # An answer that was filtered, or refused before, has its result.
+        if call is not None and c["history"][-1].role == "assistant":
             accepted = Message.tool(call.id, call.name, ACCEPTED)
             c.extend("history", _results(reply.tool_calls, call, accepted))
         if c.get("problems"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, cast
 
 from ..errors import (
@@ -21,9 +21,17 @@ from ..tools.base import RunContext, Toolset
 from ..tools.tool import Tool
 from ..tools.toolset import as_tools
 from .answering import answering_of, check_no_tool
-from .chart import Limits, agent_flow, limit_rules
+from .chart import Limits, agent_flow, limit_rules, retry_rules
 from .checkpoint import Checkpoint
-from .checks import check_budget, check_counts, check_memories, check_prices, check_seconds, is_toolset
+from .checks import (
+    check_budget,
+    check_counts,
+    check_memories,
+    check_prices,
+    check_seconds,
+    check_several,
+    is_toolset,
+)
 from .contract import Contract, OutputFallback
 from .conversation import Conversation
 from .guardrails import Guardrail, check_guardrails
@@ -109,6 +117,12 @@ class Built(Generic[Output]):
         input_guardrails: Sequence[Guardrail] = (),
         output_guardrails: Sequence[Guardrail] = (),
     ) -> None:
+        check_several(
+            tools=tools,
+            memory=memory,
+            input_guardrails=input_guardrails,
+            output_guardrails=output_guardrails,
+        )
         # Kept for `replace`: what may be read only once is read here.
         tools, memory = tuple(tools), tuple(memory)
         input_guardrails, output_guardrails = tuple(input_guardrails), tuple(output_guardrails)
@@ -147,12 +161,13 @@ class Built(Generic[Output]):
         self._checkpoint_ttl = checkpoint_ttl
         self._retention = conversation_retention
         self._durable = bool(state is not None and state.durable) or any(m.store.durable for m in memory)
+        limits = Limits(max_iterations, max_tool_calls, max_total_tokens, cost_budget is not None)
         answering = None
         if output is not None and output is not str:
             if type(output_retries) is not int or output_retries < 0:
                 raise ConfigurationError(f"output_retries must be a whole number, not {output_retries!r}")
             contract = Contract(output, provider)
-            answering = answering_of(contract, output_retries, output_fallback, max_iterations)
+            answering = answering_of(contract, output_retries, output_fallback, retry_rules(limits))
             check_no_tool(contract, self._tools)
         elif output_fallback is not None:
             raise ConfigurationError("output_fallback= stands in where an answer does not fit: give output=")
@@ -165,7 +180,7 @@ class Built(Generic[Output]):
             provider,
             system,
             {one.id: one for one in memory},
-            limit_rules(Limits(max_iterations, max_tool_calls, max_total_tokens, cost_budget is not None)),
+            limit_rules(limits),
             max_tokens,
             temperature,
             tool_timeout,
@@ -250,8 +265,15 @@ class Built(Generic[Output]):
             turn=None,
         )
 
-    async def _offered(self, identity: MemoryIdentity | None, deps: Any, run_id: str) -> Offer:
-        """The tools of this run: the agent's own, and what its toolsets offer to this identity."""
+    async def _offered(
+        self,
+        identity: MemoryIdentity | None,
+        deps: Any,
+        run_id: str,
+        shown: Collection[str] | None = None,
+    ) -> Offer:
+        """The tools of this run: the agent's own, and what its toolsets offer to this identity. `shown` are
+        those that the model was shown, where a record says so."""
         found: Sequence[Tool[..., Any]] = self._tools
         if self._toolsets:
             context = RunContext(identity, deps, run_id)
@@ -259,6 +281,10 @@ class Built(Generic[Output]):
             for toolset in self._toolsets:
                 items += await cast(Toolset, toolset).tools(context)
             found = as_tools(items)
+            if (answering := self._settings.answering) is not None:
+                check_no_tool(answering.contract, found)
+        if shown is not None:
+            return Offer(found, [tool for tool in found if tool.name in shown])
         return Offer(found, await offered(self._settings.permissions, found, identity))
 
     def _conversation(self, identity: MemoryIdentity | None, fresh: bool) -> Conversation | None:

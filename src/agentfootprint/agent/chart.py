@@ -36,7 +36,7 @@ from ..events import (
     ToolStarted,
 )
 from ..flow import Decision, Flow, Seq, Step, decide, eq, ge, nonempty, rule
-from ..flow.rules import Rule, check
+from ..flow.rules import Check, Rule, check
 from ..messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
 from ..tools.arguments import fresh
 from ..tools.base import RunContext
@@ -61,7 +61,7 @@ from .session import Session
 from .spending import Spent
 from .telling import explain, narrate
 
-__all__ = ["AgentState", "Limits", "RunInput", "agent_flow", "limit_rules"]
+__all__ = ["AgentState", "Limits", "RunInput", "agent_flow", "limit_rules", "retry_rules"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +126,28 @@ def limit_rules(limits: Limits) -> tuple[Rule, ...]:
             rule("max_tool_calls", "limit", pending=nonempty(), tool_count=ge(limits.max_tool_calls + 1))
         )
     if limits.max_total_tokens is not None:
-        most = limits.max_total_tokens
-        # What a vendor does not report is not nothing: a limit that cannot be held counts as reached.
-        spent = check(
-            f"has {most} tokens or more, or tokens that were not reported",
-            lambda usage: usage.total_tokens >= most or usage.unreported > 0,
-        )
+        spent = _all_spent(limits.max_total_tokens)
         rules.append(rule("max_tokens", "limit", pending=nonempty(), usage=spent))
     rules.append(rule("the model asked for tools", "tools", pending=nonempty()))
     return tuple(rules)
+
+
+def retry_rules(limits: Limits) -> tuple[Rule, ...]:
+    """The limits at which no other answer is asked for."""
+    rules = []
+    if limits.max_iterations is not None:
+        rules.append(rule("max_iterations", "settle", iteration=ge(limits.max_iterations)))
+    if limits.max_total_tokens is not None:
+        rules.append(rule("max_tokens", "settle", usage=_all_spent(limits.max_total_tokens)))
+    return tuple(rules)
+
+
+def _all_spent(most: int) -> Check:
+    # What a vendor does not report is not nothing: a limit that cannot be held counts as reached.
+    return check(
+        f"has {most} tokens or more, or tokens that were not reported",
+        lambda usage: usage.total_tokens >= most or usage.unreported > 0,
+    )
 
 
 # ── the steps ───────────────────────────────────────────────────────────────────────────────────

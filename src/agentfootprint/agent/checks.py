@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..cost.budget import CostBudget
@@ -20,6 +20,7 @@ __all__ = [
     "check_memories",
     "check_prices",
     "check_seconds",
+    "check_several",
     "is_toolset",
 ]
 
@@ -36,6 +37,12 @@ def check_seconds(**durations: Any) -> None:
     for what, seconds in durations.items():
         if seconds is not None and not (type(seconds) in (int, float) and seconds > 0):
             raise ConfigurationError(f"{what} must be seconds above 0, not {seconds!r}; None: no limit")
+
+
+def check_several(**given: Any) -> None:
+    for what, several in given.items():
+        if not isinstance(several, Iterable):
+            raise ConfigurationError(f"{what}= takes several: give a list, not {type(several).__name__}")
 
 
 def check_memories(memories: Sequence[Memory], state: StateStore | None) -> None:

@@ -32,6 +32,7 @@ _VALUE = "value"
 _NO_JSON = "it is not valid JSON"
 _LONGEST = 1_000_000
 _SHOWN = 1_500
+_MOST = 50
 _UNSET: Any = object()
 
 
@@ -189,7 +190,8 @@ class Contract:
 
     def _json_of(self, value: Any) -> str:
         try:
-            text = self._adapter.dump_json(value).decode()
+            # By alias: these are the names that the schema, and so the model, knows.
+            text = self._adapter.dump_json(value, by_alias=True).decode()
             self._adapter.validate_json(text)
         except Exception as error:
             reason = " ".join(str(error).split())
@@ -204,10 +206,12 @@ class Contract:
         invalid = next((each for each in found if each["type"] == "json_invalid"), None)
         if invalid is not None:
             return Unfit([f"{_NO_JSON}: {str(invalid['msg']).removeprefix('Invalid JSON: ')}"])
-        data = _data(sent) if isinstance(sent, str) else sent
+        data = _data(_unwrapped(sent) if self._wrapped else sent) if isinstance(sent, str) else sent
         schema = self.schema["properties"][_VALUE] if self._wrapped else self.schema
         whole = {**schema, "$defs": self.schema.get("$defs", {})}
-        return Unfit(problems_of(found, data, whole, whole="the answer", part="field"))
+        told = problems_of(found[:_MOST], data, whole, whole="the answer", part="field")
+        more = len(found) - _MOST
+        return Unfit([*told, f"and {more} more problems"] if more > 0 else told)
 
 
 def _compiled(shape: Any, name: str) -> tuple[TypeAdapter[Any], dict[str, Any]]:

@@ -13,14 +13,16 @@ from ..errors import ConfigurationError
 from ..events import GuardrailTripped
 
 if TYPE_CHECKING:
-    from ..flow import Step
+    from ..flow import Run, Step
     from ..identity import MemoryIdentity
     from ..messages import Message
     from .session import Session
 
-__all__ = ["Guarded", "Guardrail", "check_guardrails", "tripped"]
+__all__ = ["Guarded", "Guardrail", "check_guardrails", "passed", "tripped"]
 
 Stage = Literal["input", "output"]
+
+_ASKED_IN = {"input": "guard_input", "output": "settle"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,25 @@ async def tripped(c: Step[Any], own: Session, stage: Stage, text: str, messages:
     return any(reason is not None for reason in said)
 
 
+def passed(run: Run, own: Session, stage: Stage) -> bool:
+    """Whether the guardrails of a stage, if there are any, have let through what a run has for them."""
+    if run.get("stop") == "guardrail":
+        return False
+    return not own.settings.guardrails[stage] or any(
+        step.node == _ASKED_IN[stage] and step.status == "done" for step in run.journal
+    )
+
+
 async def _ask(guardrail: Guardrail, about: Guarded, text: str) -> str | None:
     try:
         said = guardrail(about)
         reason = await said if inspect.isawaitable(said) else said
+    except asyncio.CancelledError:
+        # That of the run, or one that was let out of something else.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return "it was cancelled"
     except Exception as error:
         return f"it failed with {type(error).__name__}"
     if reason is None or isinstance(reason, str):

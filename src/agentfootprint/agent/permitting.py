@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +15,12 @@ from ..tools.dispatch import Permitted
 from ..tools.tool import Tool
 
 if TYPE_CHECKING:
-    from ..flow import Step
+    from ..flow import Footprint, Step
     from ..identity import MemoryIdentity
     from ..messages import ToolCall
     from .session import Session
 
-__all__ = ["Gate", "check_permissions", "offered"]
+__all__ = ["Gate", "check_permissions", "offered", "shown_in"]
 
 _DENIED = "{tool} was not run: it is not permitted here. Go on without it."
 
@@ -70,6 +71,16 @@ async def offered(
     return shown
 
 
+def shown_in(footprint: Footprint) -> frozenset[str] | None:
+    """The names of the tools that the model was shown in a recorded run; None when it was not asked. Roles
+    may be others now, and whoever runs a record again need not have any."""
+    for step in footprint.steps:
+        for version in step.writes if step.node == "tools" else ():
+            if version.key == "tools" and isinstance(version.value, tuple):
+                return frozenset(spec.name for spec in version.value)
+    return None
+
+
 class Gate:
     """The policy at the dispatch of one run."""
 
@@ -80,18 +91,19 @@ class Gate:
         self._own = own
 
     async def __call__(
-        self, step: Step[Any], tool: Tool[..., Any], call: ToolCall, arguments: Mapping[str, Any], again: bool
+        self, step: Step[Any], tool: Tool[..., Any], call: ToolCall, arguments: Mapping[str, Any], again: str
     ) -> Permitted:
-        """Decides about a call. `again` is after a person agreed: what was permitted then may not be now."""
+        """Decides about a call; `again` after a person answered, for what was permitted may not be now."""
         own = self._own
+        # A copy: a checker that changes it changes nothing of what runs.
         request = PermissionRequest(
-            tool.name, tool.capabilities, arguments, call.id, own.identity, own.deps, own.run_id
+            tool.name, tool.capabilities, dict(arguments), call.id, own.identity, own.deps, own.run_id
         )
 
         async def check(arguments: Mapping[str, Any]) -> Verdict:
             return await _verdict(self._checker, request)
 
-        key = f"{call.id}:approved" if again else call.id
+        key = f"{call.id}:{again}" if again else call.id
         verdict: Verdict = await step.call("permission", check, call.arguments, key=key, returns=Verdict)
         own.tell(PermissionDecided, step, tool.name, call.id, verdict.kind, verdict.rule, verdict.reason)
         if verdict.kind == "halt":
@@ -109,6 +121,12 @@ async def _verdict(checker: PermissionChecker, request: PermissionRequest) -> Ve
     try:
         said = checker.check(request)
         verdict = await said if inspect.isawaitable(said) else said
+    except asyncio.CancelledError:
+        # That of the run, or one that was let out of something else.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return Verdict("deny", "failed", "the check was cancelled")
     except Exception as error:
         _log.exception("the permission check of %r failed: the call is denied", request.tool)
         return Verdict("deny", "failed", f"the check failed with {type(error).__name__}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -69,6 +70,11 @@ async def remember_in(c: Step[Any], own: Session, memory: Memory, exchange: Sequ
     name = memory.id
     try:
         await c.call("remember", write, exchange, key=name)
+    except asyncio.CancelledError:
+        # Whoever had the answer and left: the turn was paid for, and is written later.
+        turn.late = True
+        own.settings.unwritten.wait_with(turn)
+        raise
     except Exception as error:
         turn.late = True
         own.settings.unwritten.keep(turn, error)
@@ -119,8 +125,14 @@ class _Aside:
         if spending is not None and step is None:
             spending = spending.again(self._tick)
         self._spending: Spending | None = spending
+        self._one = asyncio.Lock()
 
     async def __call__(self, request: LLMRequest, provider: LLMProvider | None = None) -> LLMResponse:
+        # One after the other: what a call may cost is reserved and settled for one at a time.
+        async with self._one:
+            return await self._asked(request, provider)
+
+    async def _asked(self, request: LLMRequest, provider: LLMProvider | None) -> LLMResponse:
         asking = ModelCall(self._step, self._own, self._spending, aside=True, provider=provider)
         if self._step is None:
             return await asking(request)

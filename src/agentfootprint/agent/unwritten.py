@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ..errors import AgentFootprintError, DeadlineExceeded, StoreUnavailable
+from ..errors import DeadlineExceeded, StoreUnavailable
 
 if TYPE_CHECKING:
     from ..identity import MemoryIdentity
@@ -35,13 +35,16 @@ class Unwritten:
     def keep(self, turn: TurnToKeep, error: Exception) -> bool:
         """Keeps a turn if what kept it from being written may pass; whether it did."""
         passing = isinstance(error, StoreUnavailable | DeadlineExceeded) or getattr(error, "retryable", False)
-        if not passing:
-            return False
+        if passing:
+            self.wait_with(turn)
+        return passing
+
+    def wait_with(self, turn: TurnToKeep) -> None:
+        """Keeps a turn whatever kept it from being written."""
         self._turns.append(turn)
         while len(self._turns) > MOST:
             lost = self._turns.popleft()
             _log.error("memory %r: the turn of run %s was never written", lost.memory.id, lost.own.run_id)
-        return True
 
     async def flush(self, memory: Memory | None = None, identity: MemoryIdentity | None = None) -> None:
         """Writes what it can of all turns, or of those that a memory shows to an identity."""
@@ -51,7 +54,8 @@ class Unwritten:
             self._turns.remove(turn)
             try:
                 await turn.write()
-            except AgentFootprintError as error:
+            except Exception as error:
+                # Whatever it is: it must not stand in the way of each further turn of that person.
                 if not self.keep(turn, error):
                     _log.error(
                         "memory %r: the turn of run %s cannot be written: %s",
@@ -64,6 +68,12 @@ class Unwritten:
                 raise
             else:
                 turn.told()
+
+    def forget(self, identity: MemoryIdentity) -> None:
+        """Gives up the turns of an identity and of all below it."""
+        for turn in list(self._turns):
+            if turn.own.identity is not None and _within(turn.own.identity, identity):
+                self._turns.remove(turn)
 
     def flush_soon(self) -> None:
         """Begins to write all that is kept, without anybody waiting for it."""
@@ -90,6 +100,13 @@ def _shown(turn: TurnToKeep, memory: Memory | None, identity: MemoryIdentity | N
         return True
     scope, whose = memory.scope, turn.own.identity
     return turn.memory is memory and whose is not None and whose.scoped(scope) == identity.scoped(scope)
+
+
+def _within(whose: MemoryIdentity, identity: MemoryIdentity) -> bool:
+    above = list(identity.parts)
+    while above and above[-1] is None:
+        above.pop()
+    return list(whose.parts[: len(above)]) == above
 
 
 def _seen(task: asyncio.Task[None]) -> None:

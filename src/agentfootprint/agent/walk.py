@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from ..errors import AgentFootprintError, DeadlineExceeded
+from ..errors import AgentFootprintError, DeadlineExceeded, OutputInvalid
 from ..events import RunEnded, RunFailed, RunPaused
 from ..flow import Run
-from ..messages import Usage
+from ..messages import Message, Usage
+from .answering import final_call
 from .chart import RunInput
 from .checkpoint import Checkpoint
-from .conversation import Turn
+from .guardrails import passed
 from .history import settled
 from .results import Completed, Paused, Result, Stopped, StopReason
 from .session import Session
@@ -37,12 +38,13 @@ async def walk(
         try:
             await run.go()
         except DeadlineExceeded:
-            await _save_cut(run, turn)
+            await _save_cut(run, session)
             # The answer may be there already: only what comes after it was cut off.
-            output = _value(session, run.get("output"), whole=False)
+            given = run.get("output") if passed(run, session, "output") else None
+            output = _value(session, given, whole=False)
             return _ended(run, session, Stopped(run, StopReason.DEADLINE, output))
         except asyncio.CancelledError:
-            await _save_cut(run, turn)
+            await _save_cut(run, session)
             session.tell(RunFailed, None, "cancelled", "the run was cancelled")
             raise
         except AgentFootprintError as error:
@@ -74,10 +76,13 @@ def _value(session: Session, output: str | None, *, whole: bool = True) -> Any:
         return output
     try:
         return answering.contract.load(output)
-    except Exception:
-        if whole:
-            raise
-        return None
+    except Exception as error:
+        if not whole:
+            return None
+        raise OutputInvalid(
+            f"the answer was read as output={answering.contract.name} before and cannot be now "
+            f"({type(error).__name__}): a check of that type does not always say the same of the same value"
+        ) from error
 
 
 def _ended(run: Run, session: Session, result: Ended) -> Ended:
@@ -90,12 +95,27 @@ def _ended(run: Run, session: Session, result: Ended) -> Ended:
     return result
 
 
-async def _save_cut(run: Run, turn: Turn | None) -> None:
-    """Keeps what a run that was cut off has of its turn, whole enough to be continued."""
-    if turn is None or "history" not in run.root.state:
+async def _save_cut(run: Run, session: Session) -> None:
+    """Keeps what a run that was cut off has of its turn, whole enough to be continued, and nothing that
+    guardrails have not let through."""
+    turn = session.turn
+    if turn is None or "history" not in run.root.state or not passed(run, session, "input"):
         return
     given: RunInput = run["input"]
-    await bounded(turn.save(settled(run, given.history)))
+    messages = settled(run, given.history)
+    if not passed(run, session, "output"):
+        messages = _without_answer(messages, session)
+    await bounded(turn.save(messages))
+
+
+def _without_answer(messages: list[Message], session: Session) -> list[Message]:
+    answering = session.settings.answering
+    contract = None if answering is None else answering.contract
+    for at in range(len(messages) - 1, -1, -1):
+        if messages[at].role == "assistant":
+            calls = messages[at].tool_calls
+            return messages[:at] if not calls or final_call(contract, calls) is not None else messages
+    return messages
 
 
 async def bounded(work: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..embedders.base import Embedder
 from ..errors import ConfigurationError, MemoryModelFailed
+from ..flow.codec import mended
 from ..identity import MemoryIdentity
 from ..messages import LLMRequest, Message
 from ..providers.base import LLMProvider
@@ -147,7 +148,8 @@ def _facts(text: str, memory_id: str) -> Sequence[Fact]:
     start, end = text.find("["), text.rfind("]")
     try:
         found: Any = json.loads(text[start : end + 1])
-        return _kept([Fact(each["fact"].strip(), _about(each.get("about"))) for each in found])
+        # What is escaped in JSON may be half a character, which no vendor and no file takes.
+        return _kept([Fact(mended(each["fact"]).strip(), _about(each.get("about"))) for each in found])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise MemoryModelFailed(
             f"memory {memory_id!r}: the model was asked for facts as a JSON array and answered otherwise: "
@@ -157,7 +159,7 @@ def _facts(text: str, memory_id: str) -> Sequence[Fact]:
 
 
 def _about(said: object) -> str | None:
-    return (said.strip() or None) if isinstance(said, str) else None
+    return (mended(said).strip() or None) if isinstance(said, str) else None
 
 
 def _kept(found: Sequence[Fact]) -> Sequence[Fact]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -50,6 +51,10 @@ class Rule:
                 f"{type(self).__name__}(...) is about one tool or one capability: "
                 f"{type(self).__name__}('refund') or {type(self).__name__}(capability='payments')"
             )
+        if not isinstance(self.when, Mapping):
+            raise ConfigurationError(
+                f"{type(self).__name__}({named[0]!r}): when= takes checks by argument, {{'amount': le(100)}}"
+            )
         for argument, check in self.when.items():
             if not isinstance(check, Check):
                 raise ConfigurationError(
@@ -68,7 +73,9 @@ class Rule:
         """Whether its conditions hold. One that cannot be checked does, unless that would allow something."""
         for argument, check in self.when.items():
             try:
-                held = check.holds(arguments[argument])
+                value = arguments[argument]
+                # Against NaN every comparison is false, so that no bound would hold it.
+                held = self.kind != "allow" if _is_nan(value) else check.holds(value)
             except Exception:
                 held = self.kind != "allow"
             if not held:
@@ -153,6 +160,8 @@ class PermissionPolicy:
         Raises:
             ConfigurationError: there is no such role, or what stands in a list is no rule.
         """
+        if not isinstance(roles, Mapping):
+            raise ConfigurationError(f"from_roles takes lists by role, not {type(roles).__name__}")
         if not roles:
             raise ConfigurationError("from_roles({}) lets nobody do anything: name a role and its tools")
         return cls(
@@ -208,8 +217,12 @@ class PermissionPolicy:
         return f"<PermissionPolicy of {', '.join(self._roles)}>"
 
 
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float | Decimal) and value != value
+
+
 def _several(role: str, what: Iterable[str | Rule]) -> Iterable[str | Rule]:
-    if isinstance(what, (str, Rule)):
+    if isinstance(what, (str, Rule)) or not isinstance(what, Iterable):
         raise ConfigurationError(f"role {role!r}: give a list, [{what!r}]")
     return what
 

@@ -46,8 +46,9 @@ class Permitted:
     question: str | None = None
 
 
-Permit = Callable[[Any, Tool[..., Any], ToolCall, Mapping[str, Any], bool], Awaitable[Permitted]]
-"""Decides in a step about a call of a tool with bound arguments; at last, whether a person agreed already."""
+Permit = Callable[[Any, Tool[..., Any], ToolCall, Mapping[str, Any], str], Awaitable[Permitted]]
+"""Decides in a step about a call of a tool with bound arguments; at last, after what it is asked again: `""`
+at first, `"approved"`, or `"answered-1"` when the tool itself had asked a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Dispatcher:
             arguments = dict(call.arguments)
         permitted = _PERMITTED
         if self._permit is not None:
-            permitted = await self._permit(step, tool, call, arguments, False)
+            permitted = await self._permit(step, tool, call, arguments, "")
             if permitted.denied is not None:
                 return _refused(call, "denied", permitted.denied)
         if unfit is not None:
@@ -125,14 +126,11 @@ class Dispatcher:
             # Whether a person must agree is not known, so it does not run.
             text = f"{call.name} was not run: its approval rule failed with {type(error).__name__}."
             return _refused(call, "error", text)
-        if question is not None:
-            if (declined := _approval(step, call, question)) is not None:
-                return _refused(call, "denied", declined)
-            if self._permit is not None:
-                # Days may lie between the question and its answer.
-                still = await self._permit(step, tool, call, arguments, True)
-                if still.denied is not None:
-                    return _refused(call, "denied", still.denied)
+        if question is not None and (declined := _approval(step, call, question)) is not None:
+            return _refused(call, "denied", declined)
+        if (refusal := await self._still(step, tool, call, arguments, question is not None)) is not None:
+            step.take_over(f"{call.name}:{call.id}")  # What it did before it asked stays in the record.
+            return _refused(call, "denied", refusal)
         given = next((r.answer for r in step.asks if r.kind == "result"), UNANSWERED)
         if given is not UNANSWERED:
             # `pause_here` ended the call: what the person said is its result, nothing runs again.
@@ -148,6 +146,23 @@ class Dispatcher:
         # Recorded with the arguments as the model sent them: those are what was approved.
         done: Dispatched = await step.call(call.name, invoke, call.arguments, key=call.id, returns=Dispatched)
         return done
+
+    async def _still(
+        self, step: Step[Any], tool: Tool[..., Any], call: ToolCall, arguments: dict[str, Any], approved: bool
+    ) -> str | None:
+        """The words of a denial when a call is not permitted any more: days may lie between a question, to
+        approve it or of the tool itself, and its answer."""
+        if self._permit is None:
+            return None
+        answered = sum(r.kind == "ask" and r.answer is not UNANSWERED for r in step.asks)
+        whens = [*(["approved"] if approved else []), *(f"answered-{n}" for n in range(1, answered + 1))]
+        for when in whens:
+            still = await self._permit(step, tool, call, arguments, when)
+            if still.denied is not None:
+                return still.denied
+            if still.question is not None and not approved:
+                return f"{call.name} was not run to its end: meanwhile it needs approval. Call it again."
+        return None
 
     async def _invoke(
         self, step: Step[Any], tool: Tool[..., Any], call: ToolCall, arguments: dict[str, Any]

@@ -39,7 +39,9 @@ def problems_of(
         elif error["type"] in _UNKNOWN:
             siblings = [str(other[-1]) for other in missing if other[:-1] == path[:-1]]
             known = siblings if len(path) > 1 else [*properties]
-            told.setdefault(where, []).append(f"there is no such {part}" + _did_you_mean(path[-1], known))
+            # Likenesses take long to find: not for those that are not shown.
+            hint = _did_you_mean(path[-1], known) if len(told) < _SHOWN_ERRORS else ""
+            told.setdefault(where, []).append(f"there is no such {part}{hint}")
         else:
             message = str(error["msg"]).removeprefix("Input ").removeprefix("Value error, ")
             told.setdefault(where, []).append(f"{message} (you sent {shown(error['input'])})")
