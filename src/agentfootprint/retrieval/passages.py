@@ -130,8 +130,10 @@ def _parts(result: Any) -> tuple[str, tuple[Passage, ...]]:
     """The text that quotes passages, and these; of a corpus in memory= or of one in a tool."""
     if type(result) is Stored:
         data = result.data if isinstance(result.data, dict) else {}
+        if not data.get("passages"):
+            return "", ()
         try:
-            passages: tuple[Passage, ...] = decode(tuple[Passage, ...], data.get("passages", []))
+            passages: tuple[Passage, ...] = decode(tuple[Passage, ...], data["passages"])
             messages: tuple[Message, ...] = decode(tuple[Message, ...], data.get("messages", []))
             return decode(str, data.get("text", "")) or "".join(each.text for each in messages), passages
         except JournalInvalid:
