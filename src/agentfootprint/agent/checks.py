@@ -10,7 +10,10 @@ from ..errors import ConfigurationError
 from ..tools.tool import Tool
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
     from ..memory.memory import Memory
+    from ..retrieval.rag import RAG
     from ..state.base import StateStore
     from .pricing import Pricing
 
@@ -22,6 +25,7 @@ __all__ = [
     "check_seconds",
     "check_several",
     "is_toolset",
+    "keeps_turns",
 ]
 
 
@@ -45,11 +49,18 @@ def check_several(**given: Any) -> None:
             raise ConfigurationError(f"{what}= takes several: give a list, not {type(several).__name__}")
 
 
-def check_memories(memories: Sequence[Memory], state: StateStore | None) -> None:
+def keeps_turns(memory: Memory | RAG) -> TypeIs[Memory]:
+    """Whether it is a memory; a corpus is only asked."""
+    return hasattr(memory, "remember")
+
+
+def check_memories(memories: Sequence[Memory | RAG], state: StateStore | None) -> None:
     ids = [memory.id for memory in memories]
     if len(set(ids)) != len(ids):
         raise ConfigurationError(f"two memories have one id: {', '.join(ids)}")
     for memory in memories:
+        if not keeps_turns(memory):
+            continue
         if state is not None and memory.scope == "conversation" and memory.kind != "semantic":
             raise ConfigurationError(
                 f"memory {memory.id!r} recalls the conversation that state= already continues: each turn "
@@ -57,7 +68,7 @@ def check_memories(memories: Sequence[Memory], state: StateStore | None) -> None
             )
 
 
-def check_prices(pricing: Pricing | None, memories: Sequence[Memory]) -> None:
+def check_prices(pricing: Pricing | None, memories: Sequence[Memory | RAG]) -> None:
     """What memories ask must have a price where the agent's own model must."""
     if pricing is None:
         return

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from ..embedders.usage import EmbeddingUsage, metered
 from ..events import CostTicked
 from ..messages import Message
+from ..retrieval.passages import Passage, recorded
+from .checks import keeps_turns
 from .spending import Spent
 
 if TYPE_CHECKING:
     from ..flow import Step
     from ..memory.memory import Memory
+    from ..retrieval.rag import RAG
     from .session import Session
 
 __all__ = ["Shown", "Source", "recall_from"]
@@ -31,17 +34,20 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class Shown:
     """Messages in the order they were said, the entries they are from, and what finding them cost, where an
-    embedder was asked and the agent knows prices."""
+    embedder was asked and the agent knows prices; of a corpus the passages that its message quotes, without
+    their texts, which stand there."""
 
     messages: tuple[Message, ...]
     sources: tuple[Source, ...]
     spent: Spent | None = None
+    passages: tuple[Passage, ...] = ()
 
 
-async def recall_from(memory: Memory, own: Session, step: Step[Any], beside: bool, query: str) -> Shown:
+async def recall_from(memory: Memory | RAG, own: Session, step: Step[Any], beside: bool, query: str) -> Shown:
     identity = own.identity
     assert identity is not None
-    await own.settings.unwritten.flush(memory, identity)
+    if keeps_turns(memory):
+        await own.settings.unwritten.flush(memory, identity)
     used: list[EmbeddingUsage] = []
     with metered(used.append):
         found = await memory.recall(identity, query, beside=beside)
@@ -49,4 +55,5 @@ async def recall_from(memory: Memory, own: Session, step: Step[Any], beside: boo
     if used and own.spending is not None:
         spent = await own.spending.embedded(used, partial(own.tell, CostTicked, step))
     pairs = zip(found.entries, found.why, strict=True)
-    return Shown(found.messages, tuple(Source(entry.id, entry.version, why) for entry, why in pairs), spent)
+    sources = tuple(Source(entry.id, entry.version, why) for entry, why in pairs)
+    return Shown(found.messages, sources, spent, recorded(getattr(found, "passages", ())))

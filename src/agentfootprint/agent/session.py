@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ..memory.memory import Memory
     from ..observe.dispatch import Dispatch
     from ..providers.base import LLMProvider
+    from ..retrieval.rag import RAG
     from ..security.base import PermissionChecker
     from .answering import Answering
     from .conversation import Turn
@@ -50,11 +51,13 @@ __all__ = ["Offer", "Session", "Settings"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an agent was built with, as its steps need it; shared by all its runs."""
+    """What an agent was built with, as its steps need it; shared by all its runs. `recalled` is what is asked
+    for each question, `memories` those of it that keep the turn."""
 
     name: str
     provider: LLMProvider
     system: str | Callable[..., Any] | None
+    recalled: Mapping[str, Memory | RAG]
     memories: Mapping[str, Memory]
     rules: tuple[Rule, ...]
     max_tokens: int | None

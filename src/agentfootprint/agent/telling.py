@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..flow import Call, Footprint, StepRecord, Version
 from ..flow.again import WITHHELD, Stored
+from ..flow.codec import decode
 from ..flow.journal import UNANSWERED
-from ..flow.redaction import known_secrets, scrub
+from ..flow.redaction import REDACTED, known_secrets, scrub
 from ..flow.slices import backward, origin
 from ..flow.telling import short, tell_decision, tell_slice
 from ..messages import LLMResponse, Message, ToolCall
+from ..quoting import shared_words
+from ..retrieval.passages import Passage, passages_of, quotation
 from .recalling import Shown
 from .spending import Spent
 
@@ -58,7 +60,14 @@ def _question(footprint: Footprint, step: StepRecord) -> list[str]:
 def _recalled(footprint: Footprint, step: StepRecord) -> list[str]:
     if not step.path.endswith("]"):
         return []
-    return [f"Memory {call.key!r} gave {_shown(call.result)} messages." for call in step.calls if call.end]
+    lines = []
+    for call in step.calls:
+        if passages := passages_of(call):
+            places = ", ".join(each.place for each in passages)
+            lines.append(f"Corpus {call.key!r} gave {len(passages)} passages: {_plain(places)}.")
+        elif call.end:
+            lines.append(f"Memory {call.key!r} gave {_shown(call.result)} messages.")
+    return lines
 
 
 _ANSWERED = {
@@ -184,9 +193,15 @@ def _written(step: StepRecord, key: str) -> Any:
 
 
 def _shown(result: Any) -> int:
+    return len(_messages(result))
+
+
+def _messages(result: Any) -> Sequence[Message]:
+    """What a memory or a corpus showed, also when the record was read from a file."""
     if isinstance(result, Stored):
-        return len(result.data["messages"])
-    return len(result.messages) if isinstance(result, Shown) else 0
+        messages: tuple[Message, ...] = decode(tuple[Message, ...], result.data["messages"])
+        return messages
+    return result.messages if isinstance(result, Shown) else ()
 
 
 def _took(what: StepRecord | Call) -> str:
@@ -234,11 +249,14 @@ def explain(footprint: Footprint, version: Version, index: int | None, limit: in
     found = backward(footprint.steps, version)
     steps = footprint.steps
     lines = [f"The answer is {_quote(str(version.value))}."]
-    read = list(_read_by_model(found.versions))
+    secrets = known_secrets(steps)
+    # Before anything is cut short: the half of a secret would not be known for one.
+    read = scrub([list(each) for each in _read_by_model(found.versions, _found(steps, secrets))], secrets)
+    answer = scrub(str(version.value), secrets).replace(REDACTED, "…")
     quotes = [
         f"- {where}: {', '.join(map(_quote, shared))}"
         for where, text in read
-        if (shared := _shared(str(version.value), text))
+        if (shared := shared_words(answer, text))
     ]
     if quotes:
         lines.append("It shares these words with what the model had read (text match):")
@@ -268,10 +286,18 @@ def explain(footprint: Footprint, version: Version, index: int | None, limit: in
         lines = lines[:limit]
     if footprint.truncated:
         cut.append("cut: the record's file ends before the run did")
-    return str(scrub("\n".join(lines + cut), known_secrets(steps)))
+    return str(scrub("\n".join(lines + cut), secrets))
 
 
-def _read_by_model(versions: Iterable[Version]) -> Iterable[tuple[str, str]]:
+def _found(steps: Sequence[StepRecord], secrets: Sequence[str]) -> Mapping[str, Sequence[Passage]]:
+    """The passages that a message quotes, by its text: recalled, or looked up by a tool."""
+    calls = (call for step in steps for call in step.calls)
+    return {quotation(call): found for call in calls if (found := passages_of(call, secrets))}
+
+
+def _read_by_model(
+    versions: Iterable[Version], found: Mapping[str, Sequence[Passage]]
+) -> Iterable[tuple[str, str]]:
     """Where each text came from that stood in front of the model, in the order it stood there."""
     for version in versions:
         if version.key == "system" and isinstance(version.value, str):
@@ -282,7 +308,10 @@ def _read_by_model(versions: Iterable[Version]) -> Iterable[tuple[str, str]]:
         default=None,
     )
     for message in longest.value if longest is not None else ():
-        yield from _told(message)
+        if passages := found.get(message.text):
+            yield from ((each.told, each.text) for each in passages)
+        else:
+            yield from _told(message)
 
 
 def _told(message: Message) -> Iterable[tuple[str, str]]:
@@ -292,33 +321,3 @@ def _told(message: Message) -> Iterable[tuple[str, str]]:
         yield "the user", message.text
     elif message.text:
         yield "the model, earlier", message.text
-
-
-_WORD = re.compile(r"[\w$€£%][\w$€£%.,:/@+-]*[\w$€£%]|\w")
-_COMMON = 5
-
-
-def _shared(answer: str, source: str) -> list[str]:
-    """The longest runs of words that both texts have; single words only when they say something
-    (they hold a digit, or are longer than `_COMMON` letters)."""
-    words = [(m.group().casefold(), m.start(), m.end()) for m in _WORD.finditer(answer)]
-    theirs = [m.group().casefold() for m in _WORD.finditer(source)]
-    places: dict[str, list[int]] = {}
-    for place, word in enumerate(theirs):
-        places.setdefault(word, []).append(place)
-    out: list[str] = []
-    at = 0
-    while at < len(words):
-        length = 0
-        for place in places.get(words[at][0], ())[:50]:
-            n = 1
-            while at + n < len(words) and place + n < len(theirs) and words[at + n][0] == theirs[place + n]:
-                n += 1
-            length = max(length, n)
-        if length:
-            text = answer[words[at][1] : words[at + length - 1][2]]
-            telling = any(ch.isdigit() for ch in text) or len(text) > _COMMON
-            if telling and text not in out:
-                out.append(text)
-        at += max(length, 1)
-    return out[:8]

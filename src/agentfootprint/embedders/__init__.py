@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base import Embedder, Embedding, Purpose
+from .base import Embedder, Embedding, MeasuringEmbedder, Purpose
 from .mock import MockEmbedder
 from .usage import EmbeddingUsage, metered
 
@@ -30,6 +30,7 @@ __all__ = [
     "Embedding",
     "EmbeddingUsage",
     "LocalEmbedder",
+    "MeasuringEmbedder",
     "MockEmbedder",
     "OpenAIEmbedder",
     "Purpose",

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from ..errors import InputInvalid
 
-__all__ = ["Embedder", "Embedding", "Purpose"]
+__all__ = ["Embedder", "Embedding", "MeasuringEmbedder", "Purpose"]
 
 Purpose: TypeAlias = Literal["document", "query"]
 """What a vector is for: some models make different ones of what is searched and of what is searched for."""
@@ -29,6 +29,15 @@ class Embedder(Protocol):
     @property
     def dimensions(self) -> int: ...
     async def embed(self, texts: Sequence[str], *, purpose: Purpose = "document") -> Sequence[Embedding]: ...
+
+
+@runtime_checkable
+class MeasuringEmbedder(Embedder, Protocol):
+    """An embedder that says beforehand which texts are short enough for it."""
+
+    def fits(self, text: str) -> bool:
+        """Whether the model reads the whole text."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,10 @@ class LocalEmbedder(Closing):
         embeddings = (found[at] for at in range(len(flat)))
         return [average([(piece, next(embeddings)) for piece, _ in pieces]) for pieces in cut]
 
+    def fits(self, text: str) -> bool:
+        """Whether the model reads the whole text."""
+        return len(self._ids(mended(text))) <= TOKENS
+
     def _pieces(self, texts: Sequence[str]) -> list[list[tuple[str, list[int]]]]:
         """Each text in pieces that the model reads whole, with the numbers of their tokens."""
         cut = []

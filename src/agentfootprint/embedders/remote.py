@@ -101,6 +101,10 @@ class RemoteEmbedder(Closing):
         found = iter([each for batch in await _together(asked) for each in batch])
         return [average([(piece, next(found)) for piece in pieces]) for pieces in cut]
 
+    def fits(self, text: str) -> bool:
+        """Whether the model reads the whole text, by an estimate that rather says no."""
+        return self._wire.limits.fits(text)
+
     def _pieces(self, at: int, text: str) -> list[str]:
         limits = self._wire.limits
         if self._too_long == "split":
