@@ -9,7 +9,7 @@ import pytest
 from agentfootprint import Agent, MemoryIdentity, tool
 from agentfootprint.errors import AgentFootprintError, StepFailed, StoreUnavailable
 from agentfootprint.events import ConversationFailed, MemoryFailed, MemoryRecalled, MemoryWritten
-from agentfootprint.memory import InMemoryStore, Memory, Window
+from agentfootprint.memory import Extract, InMemoryStore, Memory, Window
 from agentfootprint.messages import LLMResponse, Message
 from agentfootprint.state import InMemoryState
 from tests.agent.support import Events, call, completed, mock_of, scripted, whole
@@ -252,3 +252,24 @@ async def test_a_turn_that_paused_is_remembered_once_when_it_ends() -> None:
     assert (await store.list(ALICE.scoped("principal"))).entries == ()
     await agent.resume(paused.checkpoint, answer=True)
     assert len((await store.list(ALICE.scoped("principal"))).entries) == 1
+
+
+async def test_the_reasons_of_an_answer_say_which_memory_it_was_read_from() -> None:
+    store = InMemoryStore()
+    memories = [
+        Memory("person", scope="principal", strategy=Window(1), store=store),
+        Memory(
+            "facts",
+            kind="semantic",
+            scope="principal",
+            strategy=Extract(patterns={"n": r"A-\d"}),
+            store=store,
+        ),
+    ]
+    agent = scripted("I see A-1.", "It is A-1 again.", memory=memories)
+    await agent.run("My order is A-1.", identity=ALICE)
+    why = (await agent.run("Which one?", identity=ALICE_AGAIN)).footprint.why("output")
+    assert "- memory 'person': “My order is A-1.”" in why
+    assert "- memory 'person', the model: “I see A-1.”" in why
+    assert "- memory 'facts': “Noted in earlier conversations." in why
+    assert "- the user: “Which one?”" in why

@@ -251,7 +251,7 @@ def explain(footprint: Footprint, version: Version, index: int | None, limit: in
     lines = [f"The answer is {_quote(str(version.value))}."]
     secrets = known_secrets(steps)
     # Before anything is cut short: the half of a secret would not be known for one.
-    read = scrub([list(each) for each in _read_by_model(found.versions, _found(steps, secrets))], secrets)
+    read = scrub([list(each) for each in _read_by_model(found.versions, steps, secrets)], secrets)
     answer = scrub(str(version.value), secrets).replace(REDACTED, "…")
     quotes = [
         f"- {where}: {', '.join(map(_quote, shared))}"
@@ -295,21 +295,36 @@ def _found(steps: Sequence[StepRecord], secrets: Sequence[str]) -> Mapping[str, 
     return {quotation(call): found for call in calls if (found := passages_of(call, secrets))}
 
 
+def _recalled_from(steps: Sequence[StepRecord]) -> Mapping[str, str]:
+    """The memories that recalled messages are from, by their texts."""
+    found: dict[str, str] = {}
+    for call in (call for step in steps for call in step.calls if call.name == "recall" and call.key):
+        shown = decode(Shown, call.result.data) if type(call.result) is Stored else call.result
+        if isinstance(shown, Shown):
+            found |= {message.text: str(call.key) for message in shown.messages}
+    return found
+
+
+def _longest(versions: Iterable[Version], key: str) -> Sequence[Message]:
+    found = (version.value for version in versions if version.key == key and version.value is not WITHHELD)
+    return max(found, key=len, default=())
+
+
 def _read_by_model(
-    versions: Iterable[Version], found: Mapping[str, Sequence[Passage]]
+    versions: Iterable[Version], steps: Sequence[StepRecord], secrets: Sequence[str]
 ) -> Iterable[tuple[str, str]]:
     """Where each text came from that stood in front of the model, in the order it stood there."""
+    found, recalled = _found(steps, secrets), _recalled_from(steps)
+    said = _longest(versions, "history")
     for version in versions:
         if version.key == "system" and isinstance(version.value, str):
             yield "the instructions", version.value
-    longest = max(
-        (v for v in versions if v.key == "messages" and v.value is not WITHHELD),
-        key=lambda v: len(v.value),
-        default=None,
-    )
-    for message in longest.value if longest is not None else ():
+    for message in _longest(versions, "messages"):
         if passages := found.get(message.text):
             yield from ((each.told, each.text) for each in passages)
+        elif message.text in recalled and message not in said:
+            by = ", the model" if message.role == "assistant" else ""
+            yield f"memory {recalled[message.text]!r}{by}", message.text
         else:
             yield from _told(message)
 
