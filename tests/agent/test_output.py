@@ -509,6 +509,22 @@ async def test_a_type_that_its_own_json_does_not_give_back_is_an_error_that_says
 # ── beside other features ───────────────────────────────────────────────────────────────────────
 
 
+async def test_a_value_that_its_json_hides_is_no_answer() -> None:
+    class Login(pydantic.BaseModel):
+        password: pydantic.SecretStr
+
+    with pytest.raises(OutputInvalid, match="reads back as another Login"):
+        await asked('{"password": "hunter2"}', output=Login, output_retries=0).run("?")
+
+
+async def test_a_type_whose_only_field_has_the_name_of_the_frame_is_read_all_the_same() -> None:
+    class Single(pydantic.BaseModel):
+        value: int
+
+    for text in ('{"value": 3}', '{"value": {"value": 3}}'):
+        assert completed(await asked(text, output=Single | Point).run("?")).output == Single(value=3)
+
+
 async def test_a_filtered_or_declined_answer_is_none_of_the_type() -> None:
     result = await asked(LLMResponse("I will not.", stop_reason="refusal")).run("?")
     assert isinstance(result, Stopped)

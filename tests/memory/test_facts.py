@@ -197,6 +197,7 @@ def test_what_cannot_work_is_refused_by_name() -> None:
         ("patterns or by a model", lambda: Extract(patterns=PATTERNS, provider=MockProvider(reply="x"))),
         ("no regular expression", lambda: Extract(patterns={"x": "("})),
         ("finds nothing", lambda: Extract(patterns={})),
+        ("by what they are about", lambda: Extract(patterns=["x"])),  # type: ignore[arg-type]
         ("chooses among facts", lambda: Extract(extract)),
         (r"Extract\(provider=...\)", lambda: Extract(provider=MockProvider)),  # type: ignore[arg-type]
         ("kind='narrative'", lambda: facts(strategy=Extract(Summarize(), patterns=PATTERNS))),

@@ -223,6 +223,7 @@ def test_what_cannot_work_is_refused_by_name() -> None:
         ("2 parts that write", lambda: narrative(strategy=twice)),
         ("after is more than keep", lambda: Summarize(5, 5)),
         ("keep is at least 1", lambda: Summarize(0, 5)),
+        ("keep is at least 1", lambda: Summarize("a", 5)),  # type: ignore[arg-type]
     ):
         with pytest.raises(ConfigurationError, match=message):
             make()

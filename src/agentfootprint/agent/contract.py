@@ -110,8 +110,8 @@ class Contract:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the schema does; checkpoints compare it."""
-        return digest(self.schema)
+        """Changes when the schema does, or how the model is held to it; checkpoints compare it."""
+        return digest({"schema": self.schema, "mode": self.mode})
 
     @property
     def tool(self) -> ToolSpec | None:
@@ -182,20 +182,26 @@ class Contract:
 
     def _validated(self, text: str) -> Any:
         try:
-            if not self._wrapped:
-                return self._adapter.validate_json(text)
-            return self._adapter.validate_json(_unwrapped(text))
+            return self._adapter.validate_json(_unwrapped(text) if self._wrapped else text)
         except Exception as error:
-            raise self._unfit(error, text) from None
+            unfit = self._unfit(error, text)
+        try:
+            # A type of its own may have one field of that name.
+            return self._adapter.validate_json(text)
+        except Exception:
+            raise unfit from None
 
     def _json_of(self, value: Any) -> str:
         try:
             # By alias: these are the names that the schema, and so the model, knows.
             text = self._adapter.dump_json(value, by_alias=True).decode()
-            self._adapter.validate_json(text)
+            before, after = map(self._adapter.dump_python, (value, self._adapter.validate_json(text)))
         except Exception as error:
             reason = " ".join(str(error).split())
             raise Unfit([f"its JSON does not read back as {self.name}: {cut(reason, 300)}"]) from None
+        # What is no number does not equal itself.
+        if before != after and not ("nan" in repr(before) and repr(before) == repr(after)):
+            raise Unfit([f"its JSON reads back as another {self.name}, as that of a SecretStr does"])
         return text
 
     def _unfit(self, error: Exception, sent: Any) -> Unfit:

@@ -136,8 +136,9 @@ class Claims:
     def check_output(self, checkpoint: Checkpoint, contract: Contract | None) -> None:
         if checkpoint.run.get("output") != (None if contract is None else contract.fingerprint):
             raise CheckpointMismatch(
-                "the run was to answer with another type than this agent: resume it with the output= that it "
-                "was begun with"
+                "the run was to answer with another type than this agent, or its model is held to it in "
+                "another way: resume it with the output= that it was begun with, and with a provider of the "
+                "same abilities"
             )
 
     async def take(

@@ -81,6 +81,10 @@ class Extract:
             return
         if self.provider is not None or self.instructions is not None:
             raise ConfigurationError("Extract finds facts by patterns or by a model: leave one of them out")
+        if not isinstance(self.patterns, Mapping):
+            raise ConfigurationError(
+                'Extract(patterns=...) are by what they are about: {"order": r"[A-Z]-\\d+"}'
+            )
         if not self.patterns:
             raise ConfigurationError("Extract(patterns={}) finds nothing: give one, or leave it out")
         try:

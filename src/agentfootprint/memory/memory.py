@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import string
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,6 +14,7 @@ from ..embedders.base import Embedder
 from ..errors import ConfigurationError
 from ..identity import MemoryIdentity, Scope, namespace
 from ..messages import Message, Text
+from ..numeric import is_number
 from ..providers.base import LLMProvider
 from .asking import Ask, ask_directly
 from .base import ComparingStore, MemoryEntry, MemoryStore
@@ -91,19 +93,23 @@ class Memory:
             )
         if self.strategy is None:
             object.__setattr__(self, "strategy", Window())
-        elif not isinstance(self.strategy, Strategy):
+        elif isinstance(self.strategy, type) or not isinstance(self.strategy, Strategy):
             raise ConfigurationError(
                 f"memory {self.id!r}: strategy is a {type(self.strategy).__qualname__} without a `recall` "
                 "and a `check` method: use Window(n)"
             )
-        if self.max_tokens is not None and self.max_tokens < 1:
+        if self.max_tokens is not None and (type(self.max_tokens) is not int or self.max_tokens < 1):
             raise ConfigurationError(
-                f"memory {self.id!r}: max_tokens={self.max_tokens} shows nothing: give at least 1, or None"
+                f"memory {self.id!r}: max_tokens={self.max_tokens!r} shows nothing: give at least 1, or None"
+            )
+        if self.redact is not None and not callable(self.redact):
+            raise ConfigurationError(
+                f"memory {self.id!r}: redact= must be a function of a text, not {type(self.redact).__name__}"
             )
         if self.strategy is not None:
             self.strategy.check(self)
             self._check_kind()
-        if self.retention is not None and not 0 < self.retention < float("inf"):
+        if self.retention is not None and not (is_number(self.retention) and 0 < self.retention < math.inf):
             raise ConfigurationError(
                 f"memory {self.id!r}: retention={self.retention!r} keeps nothing: give seconds above 0, or "
                 "None to keep entries"

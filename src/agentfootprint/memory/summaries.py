@@ -60,7 +60,8 @@ class Summarize:
     instructions: str | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.keep < self.after or self.words < 1:
+        whole = all(type(number) is int for number in (self.keep, self.after, self.words))
+        if not whole or not 1 <= self.keep < self.after or self.words < 1:
             raise ConfigurationError(
                 f"Summarize(keep={self.keep}, after={self.after}, words={self.words}) cannot work: keep is "
                 "at least 1, after is more than keep, words is at least 1"
