@@ -83,7 +83,7 @@ async def test_tokens_are_told_to_who_counts() -> None:
     async with LocalEmbedder() as embedder:
         with metered(told.append):
             await embedder.embed(["hello world", "hello"])
-    assert told == [EmbeddingUsage("local", "all-MiniLM-L6-v2-int8", 2, Usage(7))]
+    assert told == [EmbeddingUsage("local", "all-MiniLM-L6-v2-int8", 2, Usage(7), charged=False)]
 
 
 async def test_a_call_can_be_cancelled_and_others_go_on() -> None:

@@ -261,7 +261,7 @@ async def test_a_run_that_fails_leaves_the_key_nowhere(
         ScriptedServer([failures(dialect)[kind]]) as server,
         way(dialect, server.url, monkeypatch) as provider,
     ):
-        patient = with_timeout(provider, total=0.3) if kind == "silent" else provider
+        patient = with_timeout(provider, total=1.0) if kind == "silent" else provider
         agent = Agent(patient, recorders=watched.recorders)
         with pytest.raises(ProviderError) as caught:
             await run(agent, streamed)

@@ -21,6 +21,7 @@ from agentfootprint.errors import AgentFootprintError
 from agentfootprint.messages import LLMRequest, Message
 from agentfootprint.providers import HTTPOpenAIProvider
 from agentfootprint.resilience import with_circuit_breaker, with_rate_limit
+from agentfootprint.state import CheckedStore
 from tests.servers.stores import state_at
 
 PAUSE = 0.01
@@ -40,6 +41,8 @@ async def main(kind: str, address: str, name: str, url: str, how: str, options: 
             hook=lambda event: events.update([event.type]),
             **json.loads(options),
         )
+        if isinstance(state, CheckedStore):
+            await state.check()  # Tables are made here, not within the time that a decision may take.
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         until = time.monotonic() + float(seconds)
