@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from .jsonl import jsonl_observability as jsonl_observability
     from .jsonl import read_events as read_events
     from .live_status import chat_bubble_live_status as chat_bubble_live_status
+    from .otel import incoming_trace as incoming_trace
+    from .otel import otel_observability as otel_observability
+    from .otel import outgoing_trace as outgoing_trace
     from .queue import queued as queued
     from .registry import Handle as Handle
     from .registry import Recorders as Recorders
+    from .sampling import Sampling as Sampling
+    from .sampling import sampled as sampled
 
 _EXPORTS = {
     "Dispatch": "dispatch",
@@ -23,11 +28,16 @@ _EXPORTS = {
     "Handle": "registry",
     "Recorder": "base",
     "Recorders": "registry",
+    "Sampling": "sampling",
     "chat_bubble_live_status": "live_status",
     "console_observability": "console",
+    "incoming_trace": "otel",
     "jsonl_observability": "jsonl",
+    "otel_observability": "otel",
+    "outgoing_trace": "otel",
     "queued": "queue",
     "read_events": "jsonl",
+    "sampled": "sampling",
 }
 
 __all__ = [
@@ -36,11 +46,16 @@ __all__ = [
     "Handle",
     "Recorder",
     "Recorders",
+    "Sampling",
     "chat_bubble_live_status",
     "console_observability",
+    "incoming_trace",
     "jsonl_observability",
+    "otel_observability",
+    "outgoing_trace",
     "queued",
     "read_events",
+    "sampled",
 ]
 
 

@@ -50,12 +50,14 @@ class Tap:
         self.recorder = recorder
         self._selects = selector(pattern)
         self._later: Queued | None = None
-        self.faults = recorder.faults if isinstance(recorder, Queued) else Faults(_name(recorder))
+        own = getattr(recorder, "faults", None)
+        self.faults = own if isinstance(own, Faults) else Faults(_name(recorder))
 
     @property
     def dropped(self) -> int:
         own = self._later.dropped if self._later is not None else 0
-        return own + (self.recorder.dropped if isinstance(self.recorder, Queued) else 0)
+        dropped = getattr(self.recorder, "dropped", 0)
+        return own + (dropped if isinstance(dropped, int) else 0)
 
     def wants(self, kind: type[Event]) -> bool:
         if not self._selects(kind):
