@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .otel import incoming_trace as incoming_trace
     from .otel import otel_observability as otel_observability
     from .otel import outgoing_trace as outgoing_trace
+    from .prometheus import prometheus_observability as prometheus_observability
     from .queue import queued as queued
     from .registry import Handle as Handle
     from .registry import Recorders as Recorders
@@ -35,6 +36,7 @@ _EXPORTS = {
     "jsonl_observability": "jsonl",
     "otel_observability": "otel",
     "outgoing_trace": "otel",
+    "prometheus_observability": "prometheus",
     "queued": "queue",
     "read_events": "jsonl",
     "sampled": "sampling",
@@ -53,6 +55,7 @@ __all__ = [
     "jsonl_observability",
     "otel_observability",
     "outgoing_trace",
+    "prometheus_observability",
     "queued",
     "read_events",
     "sampled",

@@ -24,7 +24,7 @@ from ..events import (
 from .base import Recorder
 from .faults import Faults
 
-__all__ = ["LAST", "Sampling", "sampled"]
+__all__ = ["LAST", "Sampling", "in_trouble", "sampled", "status_of"]
 
 LAST = (RunEnded, RunPaused, RunFailed)
 """What ends a run, or the part of it before a person answers."""
@@ -69,6 +69,15 @@ class Sampling:
 def in_trouble(event: Event) -> bool:
     """Whether an event says that a run did not go as it should."""
     return isinstance(event, _TROUBLE) or (isinstance(event, RunEnded) and event.status != "completed")
+
+
+def status_of(event: RunEnded | RunPaused | RunFailed) -> str:
+    """How a run ended, in one word."""
+    if isinstance(event, RunEnded):
+        return event.status
+    if isinstance(event, RunPaused):
+        return "paused"
+    return "cancelled" if event.error == "cancelled" else "failed"
 
 
 def sampled(

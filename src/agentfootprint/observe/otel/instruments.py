@@ -10,6 +10,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from ... import events as e
 from ..bounded import Bounded
+from ..sampling import status_of
 from . import names as n
 
 __all__ = ["Instruments"]
@@ -194,15 +195,6 @@ STANDING_OUT = (
     e.StateDegraded,
     e.StateRecovered,
 )
-
-
-def status_of(event: e.RunEnded | e.RunPaused | e.RunFailed) -> str:
-    """How a run ended, in one word."""
-    if isinstance(event, e.RunEnded):
-        return event.status
-    if isinstance(event, e.RunPaused):
-        return "paused"
-    return "cancelled" if event.error == "cancelled" else "failed"
 
 
 def memory_operation(event: Any) -> str:

@@ -11,12 +11,12 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from ... import events as e
 from ...messages import Usage
-from ..sampling import Sampling, in_trouble
+from ..sampling import Sampling, in_trouble, status_of
 from ..tiers import Tier
 from . import names as n
 from .content import Content, plain
 from .context import Ids
-from .instruments import memory_operation, status_of
+from .instruments import memory_operation
 
 __all__ = ["BY_TIER", "IGNORED", "Spans", "nanoseconds"]
 
