@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .jsonl import jsonl_observability as jsonl_observability
     from .jsonl import read_events as read_events
     from .live_status import chat_bubble_live_status as chat_bubble_live_status
+    from .logs import logging_observability as logging_observability
+    from .logs import structlog_observability as structlog_observability
     from .otel import incoming_trace as incoming_trace
     from .otel import otel_observability as otel_observability
     from .otel import outgoing_trace as outgoing_trace
@@ -34,12 +36,14 @@ _EXPORTS = {
     "console_observability": "console",
     "incoming_trace": "otel",
     "jsonl_observability": "jsonl",
+    "logging_observability": "logs",
     "otel_observability": "otel",
     "outgoing_trace": "otel",
     "prometheus_observability": "prometheus",
     "queued": "queue",
     "read_events": "jsonl",
     "sampled": "sampling",
+    "structlog_observability": "logs",
 }
 
 __all__ = [
@@ -53,12 +57,14 @@ __all__ = [
     "console_observability",
     "incoming_trace",
     "jsonl_observability",
+    "logging_observability",
     "otel_observability",
     "outgoing_trace",
     "prometheus_observability",
     "queued",
     "read_events",
     "sampled",
+    "structlog_observability",
 ]
 
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from ...errors import MissingExtra
+from ..content import Content
 from ..sampling import Sampling
 from ..tiers import Tier, check_tier
 
@@ -53,7 +54,6 @@ def otel_observability(
     """
     check_tier(tier)
     with _extra("otel_observability"):
-        from .content import Content
         from .recorder import OTelRecorder
     return OTelRecorder(
         tracer_provider,

@@ -32,11 +32,11 @@ from ...events import (
     ToolEnded,
     ToolStarted,
 )
+from ..content import Content, plain
 from ..handover import Handover
 from ..sampling import Sampling
 from ..tiers import Tier, told_at
 from . import names as n
-from .content import Content, plain
 from .context import Ids, context_of, traceparent_of
 from .instruments import Instruments
 from .spans import BY_TIER, Spans, nanoseconds

@@ -11,10 +11,10 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
 from ... import events as e
 from ...messages import Usage
+from ..content import Content, plain
 from ..sampling import Sampling, in_trouble, status_of
 from ..tiers import Tier
 from . import names as n
-from .content import Content, plain
 from .context import Ids
 from .instruments import memory_operation
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
-from ...flow.codec import encode
+from ..flow.codec import encode
 
 __all__ = ["Content", "plain"]
 
