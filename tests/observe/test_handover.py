@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -132,3 +133,20 @@ handover.put(1)
 def test_a_queue_needs_room() -> None:
     with pytest.raises(ConfigurationError):
         Handover(print, "test", maxsize=0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_tells_what_is_its_own() -> None:
+    program = """
+import os, sys
+from agentfootprint.observe.handover import Handover
+handover = Handover(lambda item: print(item, flush=True), "test")
+handover.put("of the parent")
+child = os.fork()
+if child == 0:
+    handover.put("of the child")
+    sys.exit()
+os.waitpid(child, 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert sorted(done.stdout.splitlines()) == ["of the child", "of the parent"]

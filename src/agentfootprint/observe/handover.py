@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import threading
 import weakref
 from collections import deque
@@ -47,7 +48,7 @@ class Handover:
         self._handle = handle
         self._name = name
         self._every = every
-        self._maxsize = maxsize
+        self._room = maxsize  # 0 when closed
         self._at_flush = at_flush
         self._items: deque[Any] = deque()
         self._hurry = threading.Event()
@@ -56,6 +57,7 @@ class Handover:
         self._closed = False
         self._dropped = 0
         self._leave = _at_exit(self)
+        _all.add(self)
 
     @property
     def dropped(self) -> int:
@@ -69,13 +71,11 @@ class Handover:
     def put(self, item: Any) -> None:
         """Queue an item. Never waits, never raises."""
         items = self._items
-        if self._closed or len(items) >= self._maxsize:
+        if len(items) >= self._room:
             self._drop()
             return
         items.append(item)
-        thread = self._thread
-        # After a fork the thread is not there any more, and is not alive.
-        if thread is None or not thread.is_alive():
+        if self._thread is None:
             self._start()
 
     async def flush(self) -> None:
@@ -110,6 +110,7 @@ class Handover:
             await self.flush()
         finally:
             self._closed = True
+            self._room = 0
             self._hurry.set()
             atexit.unregister(self._leave)
 
@@ -117,14 +118,14 @@ class Handover:
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is not None and self._thread.is_alive():
+            if self._thread is not None:
                 return
             thread = threading.Thread(target=self._work, name=f"agentfootprint {self._name}", daemon=True)
+            self._thread = thread
             try:
                 thread.start()
             except RuntimeError:  # no thread can start any more: the interpreter ends
-                return
-            self._thread = thread
+                self._thread = None
 
     def _work(self) -> None:
         waited = 0.0
@@ -172,6 +173,12 @@ class Handover:
                 why,
             )
 
+    def forked(self) -> None:
+        """In the child of a fork: the thread did not come along, and what waits is told by the parent."""
+        self._items.clear()
+        self._hurry, self._lock = threading.Event(), threading.Lock()
+        self._thread = None
+
     def finish(self, timeout: float) -> None:
         """At the end of the interpreter: handle what is left, `timeout` seconds at most."""
         thread = self._thread
@@ -198,6 +205,18 @@ class _Mark:
             self._act()
         finally:
             self._settled()
+
+
+_all: weakref.WeakSet[Handover] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for handover in list(_all):
+        handover.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _at_exit(handover: Handover) -> Callable[[], None]:
