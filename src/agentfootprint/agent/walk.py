@@ -30,6 +30,21 @@ async def walk(
     run: Run, session: Session, issue: Callable[[Run, Session], Awaitable[Checkpoint]]
 ) -> Result[Any]:
     """Walks a run, fresh or resumed. `issue` makes the checkpoint of a run that stands still."""
+    status = "failed"
+    try:
+        result = await _walk(run, session, issue)
+        status = result.status
+        return result
+    except asyncio.CancelledError:
+        status = "cancelled"
+        raise
+    finally:
+        session.keep(run, status)
+
+
+async def _walk(
+    run: Run, session: Session, issue: Callable[[Run, Session], Awaitable[Checkpoint]]
+) -> Result[Any]:
     turn = session.turn
     if turn is not None:
         turn.keep_alive()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .otel import outgoing_trace as outgoing_trace
     from .prometheus import prometheus_observability as prometheus_observability
     from .queue import queued as queued
+    from .records import open_records as open_records
+    from .records import record_to as record_to
     from .registry import Handle as Handle
     from .registry import Recorders as Recorders
     from .sampling import Sampling as Sampling
@@ -41,7 +43,9 @@ _EXPORTS = {
     "outgoing_trace": "otel",
     "prometheus_observability": "prometheus",
     "queued": "queue",
+    "open_records": "records",
     "read_events": "jsonl",
+    "record_to": "records",
     "sampled": "sampling",
     "structlog_observability": "logs",
 }
@@ -60,9 +64,11 @@ __all__ = [
     "logging_observability",
     "otel_observability",
     "outgoing_trace",
+    "open_records",
     "prometheus_observability",
     "queued",
     "read_events",
+    "record_to",
     "sampled",
     "structlog_observability",
 ]

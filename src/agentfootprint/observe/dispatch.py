@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from inspect import isawaitable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigurationError
 from ..events import Event
@@ -13,6 +13,10 @@ from .base import Recorder
 from .faults import Faults
 from .pattern import Pattern, selector
 from .queue import Queued
+
+if TYPE_CHECKING:
+    from ..flow import Run
+    from ..identity import MemoryIdentity
 
 __all__ = ["Dispatch", "Listener", "Tap", "finish"]
 
@@ -99,6 +103,10 @@ class _Routes(dict[type[Event], tuple[Tap, ...]]):
         self.taps = taps
         self.base = base
 
+    @property
+    def everybody(self) -> Sequence[Tap]:
+        return self.taps if self.base is None else (*self.base.everybody, *self.taps)
+
     def __missing__(self, kind: type[Event]) -> tuple[Tap, ...]:
         first = self.base[kind] if self.base is not None else ()
         route = self[kind] = first + tuple(tap for tap in self.taps if tap.wants(kind))
@@ -149,6 +157,16 @@ class Dispatch:
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody listens to this class of events: when not, it need not be built."""
         return bool(self._routes[kind])
+
+    def keep(self, run: Run, agent: str, identity: MemoryIdentity | None, status: str) -> None:
+        """Give the run's footprint to the recorders that keep footprints. Never raises."""
+        for tap in self._routes.everybody:
+            give = getattr(tap.recorder, "on_footprint", None)
+            if give is not None:
+                try:
+                    give(run.footprint, agent, identity, status)
+                except Exception as error:
+                    tap.faults.note(error, "a footprint")
 
     async def flush(self, timeout: float = 5.0) -> None:
         """Wait until the recorders given to this run alone have handled what they were given.
