@@ -48,10 +48,8 @@ def test_a_run_is_listed_shown_and_exported_for_its_tenant(desk: Command, folder
     assert "I am acme" in shown.stdout
     assert "\x1b[31m" not in shown.stdout
 
-    exported = desk(
-        "runs", "export", place, told["run"], "--tenant", "acme", "-o", f"{place}.footprint.jsonl"
-    )
-    assert exported.returncode == 0
+    whole = ("runs", "export", place, told["run"], "--tenant", "acme")
+    assert desk(*whole, "-o", f"{place}.footprint.jsonl").returncode == 0
     assert Footprint.load(folder / f"{place}.footprint.jsonl").run_id == told["run"]
     again = desk(*whole, "-o", f"{place}.footprint.jsonl")
     assert again.returncode != 0  # It is not written over.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .registry import Recorders as Recorders
     from .sampling import Sampling as Sampling
     from .sampling import sampled as sampled
+    from .terminal import terminal_live_status as terminal_live_status
 
 _EXPORTS = {
     "Dispatch": "dispatch",
@@ -48,6 +49,7 @@ _EXPORTS = {
     "record_to": "records",
     "sampled": "sampling",
     "structlog_observability": "logs",
+    "terminal_live_status": "terminal",
 }
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "record_to",
     "sampled",
     "structlog_observability",
+    "terminal_live_status",
 ]
 
 
