@@ -70,7 +70,12 @@ async def _walk(
                 error.checkpoint = None  # A run that failed is told with its own error.
             raise
         if run.status == "paused":
-            checkpoint = await issue(run, session)
+            try:
+                checkpoint = await issue(run, session)
+            except Exception as error:
+                code = error.code if isinstance(error, AgentFootprintError) else type(error).__name__
+                session.tell(RunFailed, None, code, session.told(error))
+                raise
             paused, asks = checkpoint.digest, checkpoint.asks
             questions = tuple(ask.question for ask in asks)
             session.tell(RunPaused, None, tuple(ask.id for ask in asks), questions)

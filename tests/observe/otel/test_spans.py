@@ -15,8 +15,9 @@ from pytest_genai_semconv import assert_genai_span_compliant
 from agentfootprint import Agent, MemoryIdentity, Paused, ask_human, tool
 from agentfootprint.agent import Result
 from agentfootprint.errors import Overloaded, ProviderError
-from agentfootprint.events import TextDelta
+from agentfootprint.events import ModelEnded, ModelStarted, RunEnded, RunStarted, TextDelta
 from agentfootprint.memory import InMemoryStore, Memory, Window
+from agentfootprint.messages import Usage
 from agentfootprint.observe import Sampling, incoming_trace, outgoing_trace
 from agentfootprint.providers import MockProvider
 from agentfootprint.resilience import with_retry
@@ -389,24 +390,27 @@ async def test_tiers_tell_more_and_more() -> None:
 
 
 async def test_sampling_keeps_failures_and_slow_runs_as_a_whole() -> None:
-    telemetry = Telemetry({"sampling": Sampling(rate=0, slow=0.05)})
+    telemetry = Telemetry({"sampling": Sampling(rate=0, slow=3600), "propagate": False})
     await agent(telemetry, call("lookup", order_id="1"), "Yes").run("quick and well")
     assert await telemetry.spans() == []
     with pytest.raises(ProviderError):
         await agent(telemetry, MockProvider.fail(Overloaded("busy"))).run("fails")
     assert {span.name for span in await telemetry.spans()} == {"invoke_agent support", "chat gpt-5.1"}
-    slow = Agent(MockProvider(reply="At last", latency=0.06), name="slow")
-    slow.attach(telemetry.recorder)
-    await slow.run("slow")
+    for event in (
+        RunStarted("slow", 1.0, None, "slow", None, "Hi"),
+        ModelStarted("slow", 2.0, "call_model#0", "openai", "m", 1, 0, False),
+        ModelEnded("slow", 3601.0, "call_model#0", "openai", "m", None, "end", 0, 0, None, 3599.0),
+        RunEnded("slow", 3602.0, None, "completed", None, Usage(), None, 3601.0),
+    ):
+        telemetry.recorder.on_event(event)
     assert len(await telemetry.named("invoke_agent slow")) == 1
+    assert len(await telemetry.named("chat m")) == 1
     assert telemetry.recorder.unsampled == 1
     # Metrics count every run.
     assert sum(point.count for point in await telemetry.points("gen_ai.invoke_agent.duration")) == 3
 
 
 async def test_a_run_whose_end_was_never_told_does_not_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agentfootprint.events import RunStarted
-
     monkeypatch.setattr("agentfootprint.observe.otel.recorder._REMEMBERED", 3)
     telemetry = Telemetry({"propagate": False})
     for number in range(5):
