@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 from pytest_genai_semconv import assert_genai_span_compliant
 
-from agentfootprint import Agent, MemoryIdentity, Paused, ask_human, tool
+from agentfootprint import Agent, MemoryIdentity, Paused, Stopped, ask_human, tool
 from agentfootprint.agent import Result
 from agentfootprint.errors import Overloaded, ProviderError
 from agentfootprint.events import ModelEnded, ModelStarted, RunEnded, RunStarted, TextDelta
@@ -153,6 +153,23 @@ async def test_a_consumer_that_leaves_early_ends_every_span() -> None:
         assert span.status.status_code is StatusCode.ERROR
         assert attributes(span)["error.type"] == "cancelled"
     assert attributes(spans["invoke_agent support"])["agentfootprint.run.status"] == "cancelled"
+
+
+async def test_what_a_deadline_cuts_off_ends_with_it_as_the_error() -> None:
+    telemetry = Telemetry()
+
+    @tool
+    async def wait() -> str:
+        """Waits for ever."""
+        await asyncio.Event().wait()
+        return ""
+
+    result = await agent(telemetry, call("wait"), tools=[wait], timeout=0.2).run("Hi")
+    assert isinstance(result, Stopped)
+    span = await telemetry.one("execute_tool wait")
+    assert attributes(span)["error.type"] == "deadline"
+    root = attributes(await telemetry.one("invoke_agent support"))
+    assert root["agentfootprint.run.stop_reason"] == "deadline"
 
 
 async def test_nothing_of_a_run_stays_current_after_it() -> None:

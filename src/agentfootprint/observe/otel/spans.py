@@ -325,6 +325,8 @@ class Spans:
             child.attributes[n.OUTCOME] = status
             if isinstance(event, e.RunFailed):
                 child.error = event.error
+            elif isinstance(event, e.RunEnded):
+                child.error = event.reason or status  # such as the deadline
             self._made(run, child, event.at)
         if run.held is not None:
             assert self._sampling is not None
