@@ -67,6 +67,10 @@ class Handover:
         return self._dropped
 
     @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
     def pending(self) -> int:
         return len(self._items)
 

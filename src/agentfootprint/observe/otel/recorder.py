@@ -110,7 +110,7 @@ class OTelRecorder:
         return kind in self._told
 
     def on_event(self, event: Event, /) -> None:
-        act = _ACTS.get(type(event))
+        act = None if self._handover.closed else _ACTS.get(type(event))
         self._handover.put((event, None) if act is None else (event, act(self, event)))
 
     async def flush(self) -> None:
