@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import tempfile
 from collections.abc import Sequence
 from statistics import fmean
 from types import ModuleType
@@ -87,7 +89,19 @@ def structured() -> Any:
     return structlog_observability(structlog.wrap_logger(_nowhere(), processors=processors))
 
 
-EXPORTERS = {"otel": otel, "prometheus": prometheus, "logging": lines, "structlog": structured}
+def keeper() -> Any:
+    from agentfootprint.observe import record_to
+
+    return record_to(os.path.join(tempfile.mkdtemp(prefix="bench-"), "runs.db"), max_bytes=10_000_000)
+
+
+EXPORTERS = {
+    "otel": otel,
+    "prometheus": prometheus,
+    "logging": lines,
+    "structlog": structured,
+    "records": keeper,
+}
 
 
 class Nobody:
@@ -129,6 +143,7 @@ async def exporters(framework: ModuleType, quick: bool) -> Measures:
                 with Stopwatch() as watch:
                     await agent.run("Add.")
                 await agent._recorders.flush()
+            await asyncio.sleep(0.002)  # now their threads wait
             walls[name].append(watch.wall / TURNS)
             cpus[name].append(whole.cpu / TURNS)
             spent += whole.cpu

@@ -190,6 +190,8 @@ class Session:
 
     def _heard(self, what: str, step: StepRecord, detail: Any) -> None:
         if what == "close":
+            if not self.wants(StepEnded):
+                return
             took = (step.end or step.start) - step.start
             self.tell(StepEnded, step, step.node, step.status, took)
         elif what == "emit":

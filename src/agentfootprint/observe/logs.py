@@ -218,11 +218,12 @@ class LogRecorder:
         return kind in self._told
 
     def on_event(self, event: e.Event, /) -> None:
-        if isinstance(event, (e.RunStarted, e.RunResumed)):
+        kind = type(event)
+        if kind is e.RunStarted or kind is e.RunResumed:
             # The thread writes within what surrounds the run: its trace, and what the application has bound.
             self._handover.put((event, contextvars.copy_context()))
         else:
-            self._handover.put((event, None))
+            self._handover.put(event)
 
     async def flush(self) -> None:
         await self._handover.flush()
@@ -232,8 +233,8 @@ class LogRecorder:
 
     # --- in the thread
 
-    def _handle(self, item: tuple[e.Event, contextvars.Context | None]) -> None:
-        event, context = item
+    def _handle(self, item: e.Event | tuple[e.Event, contextvars.Context]) -> None:
+        event, context = item if isinstance(item, tuple) else (item, None)
         run_id = event.run_id or ""
         if context is not None:
             self._begun(event, context)

@@ -14,7 +14,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-__all__ = ["Ids", "context_of", "incoming", "outgoing", "traceparent_of"]
+__all__ = ["Ids", "Later", "context_of", "incoming", "outgoing", "traceparent_of"]
 
 _W3C = TraceContextTextMapPropagator()
 
@@ -51,6 +51,22 @@ def outgoing() -> dict[str, str]:
 
 def traceparent_of(context: trace.SpanContext) -> str:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+class Later(trace.NonRecordingSpan):
+    """Stands for a span below `root` that is made after the fact, for what is traced in between. Its
+    context is made when somebody asks for it: mostly nobody does."""
+
+    def __init__(self, root: trace.Span, span_id: int) -> None:
+        self._root = root
+        self._span_id = span_id
+
+    def get_span_context(self) -> trace.SpanContext:
+        whole = self._root.get_span_context()
+        return trace.SpanContext(whole.trace_id, self._span_id, False, whole.trace_flags, whole.trace_state)
+
+    def __repr__(self) -> str:
+        return f"Later({self.get_span_context()!r})"
 
 
 class Ids:

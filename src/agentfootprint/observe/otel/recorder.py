@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics, trace
+from opentelemetry.context import Context
 from opentelemetry.trace import (
     Link,
-    NonRecordingSpan,
     Span,
     SpanContext,
     SpanKind,
@@ -37,7 +37,7 @@ from ..handover import Handover
 from ..sampling import Sampling
 from ..tiers import Tier, told_at
 from . import names as n
-from .context import Ids, context_of, traceparent_of
+from .context import Ids, Later, context_of, traceparent_of
 from .instruments import Instruments
 from .spans import BY_TIER, Spans, nanoseconds
 
@@ -47,11 +47,13 @@ _REMEMBERED = 10_000
 
 
 class _Live(NamedTuple):
-    """A run between its start and its end: its span, the context below it, and the one around it."""
+    """A run between its start and its end: its span, the context below it, the one around it, and the key
+    under which a context holds its span."""
 
     span: Span
-    below: otel_context.Context
-    around: otel_context.Context
+    below: Context
+    around: Context
+    key: str
 
 
 class OTelRecorder:
@@ -110,8 +112,12 @@ class OTelRecorder:
         return kind in self._told
 
     def on_event(self, event: Event, /) -> None:
-        act = None if self._handover.closed else _ACTS.get(type(event))
-        self._handover.put((event, None) if act is None else (event, act(self, event)))
+        act = _ACTS.get(type(event))
+        if act is None or self._handover.closed:
+            self._handover.put(event)
+        else:
+            extra = act(self, event)
+            self._handover.put(event if extra is None else (event, extra))
 
     async def flush(self) -> None:
         """Tell everything so far, and have the providers send it."""
@@ -138,7 +144,9 @@ class OTelRecorder:
             links,
             nanoseconds(event.at),
         )
-        live = _Live(span, set_span_in_context(span, parent), around)
+        below = set_span_in_context(span, parent)
+        key = next(key for key, value in below.items() if value is span)
+        live = _Live(span, below, around, key)
         self._live[event.run_id] = live
         if len(self._live) > _REMEMBERED:
             # A run whose end was never told: its span must not stay open for ever.
@@ -154,10 +162,8 @@ class OTelRecorder:
         live = self._live.get(event.run_id)
         if live is None or not self._propagate or self._ids is None:
             return None
-        whole = live.span.get_span_context()
         span_id = random.getrandbits(64) or 1
-        context = SpanContext(whole.trace_id, span_id, False, whole.trace_flags, whole.trace_state)
-        otel_context.attach(set_span_in_context(NonRecordingSpan(context), live.below))
+        otel_context.attach(Context({**live.below, live.key: Later(live.span, span_id)}))
         return span_id
 
     def _leave(self, event: Any) -> None:
@@ -193,8 +199,8 @@ class OTelRecorder:
 
     # --- in the thread
 
-    def _handle(self, item: tuple[Event, Any]) -> None:
-        event, extra = item
+    def _handle(self, item: Event | tuple[Event, Any]) -> None:
+        event, extra = item if isinstance(item, tuple) else (item, None)
         try:
             self._instruments.on_event(event)
         finally:
