@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, TypedDict
 
 from decorated import costs, decorators
+from exporting import exporters
 from gauge import Stopwatch, gauge
 from measuring import Measures, timed, timed_now
 from plan import Plan
@@ -240,4 +241,5 @@ WORKLOADS: dict[str, Callable[[ModuleType, bool], Awaitable[Measures]]] = {
     "checkpoint": checkpoint,
     "decorators": decorators,
     "costs": costs,
+    "exporters": exporters,
 }

@@ -118,6 +118,11 @@ TARGETS = (
     Target("a turn without tools, bare", "turn_bare", "µs"),
     Target("… priced", "turn_priced", "µs"),
     Target("… under a budget per run and per tenant", "turn_budgeted", "µs"),
+    Target("iteration of the tool loop, nobody watching, wall", "exporting_none", "µs", "wall"),
+    Target("… with all exporters on, wall", "exporting_all", "µs", "wall"),
+    Target("… all exporters ÷ none, as the run feels it", "exporting_all_ratio", "×", "value", most=1.5),
+    Target("… what building the events is of it", "exporting_events_ratio", "×", "value"),
+    Target("… all exporters ÷ none, CPU of their threads too", "exporting_all_cpu_ratio", "×", "value"),
 )
 
 

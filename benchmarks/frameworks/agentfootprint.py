@@ -4,7 +4,7 @@ from plan import FINAL, PROMPT, SYSTEM, Plan, Subject
 
 NAME = "agentfootprint"
 ROLE = "ours"
-INSTALL = ["--editable", "{root}[redis,postgres,vectors]"]
+INSTALL = ["--editable", "{root}[redis,postgres,vectors,otel,prometheus,structlog]"]
 PACKAGE = "agentfootprint"
 IMPORT = "from agentfootprint import Agent"
 ENV = {"PYTHONPATH": "{root}/src"}

@@ -24,5 +24,7 @@ def program(name: str) -> str:
     search = os.pathsep.join([*map(str, folders), os.environ.get("PATH", "")])
     found = shutil.which(name, path=search)
     if found is None:
-        raise FileNotFoundError(f"{name} is not installed: run `make test`, or `make .venv-servers/.npm`")
+        raise FileNotFoundError(
+            f"{name} is not installed: run `make test`, or `make .venv-servers/.npm .venv-servers/.promtool`"
+        )
     return found

@@ -178,15 +178,16 @@ async def recall(c: C, name: str) -> None:
     """What is remembered and fits the question."""
     own = session(c)
     memory = own.settings.recalled[name]
+    begun = time.monotonic()
     try:
         # A conversation that is continued stands in front of the model already.
         beside = own.turn is not None
         ask = partial(recall_from, memory, own, c, beside)
         shown = await c.call("recall", ask, c["input"].text, key=name, returns=Shown)
     except Exception as error:
-        own.tell(MemoryFailed, c, name, "recall", own.told(error))
+        own.tell(MemoryFailed, c, name, "recall", own.told(error), time.monotonic() - begun)
         raise
-    own.tell(MemoryRecalled, c, name, len(shown.messages))
+    own.tell(MemoryRecalled, c, name, len(shown.messages), time.monotonic() - begun)
     c.extend("recalled", shown.messages)
     if shown.spent is not None:
         c.extend("charges", (shown.spent,))

@@ -68,6 +68,7 @@ async def remember_in(c: Step[Any], own: Session, memory: Memory, exchange: Sequ
         await turn.write(c)
 
     name = memory.id
+    begun = time.monotonic()
     try:
         await c.call("remember", write, exchange, key=name)
     except asyncio.CancelledError:
@@ -78,9 +79,9 @@ async def remember_in(c: Step[Any], own: Session, memory: Memory, exchange: Sequ
     except Exception as error:
         turn.late = True
         own.settings.unwritten.keep(turn, error)
-        own.tell(MemoryFailed, c, name, "remember", own.told(error))
+        own.tell(MemoryFailed, c, name, "remember", own.told(error), time.monotonic() - begun)
         return
-    own.tell(MemoryWritten, c, name, own.run_id)
+    own.tell(MemoryWritten, c, name, own.run_id, time.monotonic() - begun)
     own.settings.unwritten.flush_soon()
     if memory.folds:
         await _fold(c, own, memory)
@@ -91,14 +92,15 @@ async def _fold(c: Step[Any], own: Session, memory: Memory) -> None:
     assert own.identity is not None
     aside = _Aside(own, c, f"fold:{name}")
     fold = partial(aside.paying, partial(memory.fold, own.identity, aside))
+    begun = time.monotonic()
     try:
         turns = await c.call("fold", fold, key=name, returns=int)
     except Exception as error:
         # The turns are there, and wait for the next time.
-        own.tell(MemoryFailed, c, name, "fold", own.told(error))
+        own.tell(MemoryFailed, c, name, "fold", own.told(error), time.monotonic() - begun)
         return
     if turns:
-        own.tell(MemoryFolded, c, name, turns)
+        own.tell(MemoryFolded, c, name, turns, time.monotonic() - begun)
 
 
 def usage_aside(c: Step[Any]) -> Usage | None:

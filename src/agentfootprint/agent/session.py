@@ -23,7 +23,7 @@ from ..events import (
     StepEnded,
     ToolProgress,
 )
-from ..flow import Step, StepRecord
+from ..flow import Run, Step, StepRecord
 from ..flow.codec import decode
 from ..flow.rules import Rule
 from ..identity import MemoryIdentity
@@ -156,6 +156,11 @@ class Session:
         if self._dispatch is not None and self._dispatch.wants(kind):
             self._dispatch(kind(self.run_id, time.time(), None if step is None else step.id, *fields))
 
+    def keep(self, run: Run, status: str) -> None:
+        """Gives what happened to the recorders that keep whole runs."""
+        if self._dispatch is not None:
+            self._dispatch.keep(run, self.settings.name, self.identity, status)
+
     def told(self, error: Exception) -> str:
         """An error as events tell it."""
         return str(error) if isinstance(error, AgentFootprintError) else f"{type(error).__name__}: {error}"
@@ -185,6 +190,8 @@ class Session:
 
     def _heard(self, what: str, step: StepRecord, detail: Any) -> None:
         if what == "close":
+            if not self.wants(StepEnded):
+                return
             took = (step.end or step.start) - step.start
             self.tell(StepEnded, step, step.node, step.status, took)
         elif what == "emit":

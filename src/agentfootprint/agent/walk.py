@@ -30,6 +30,21 @@ async def walk(
     run: Run, session: Session, issue: Callable[[Run, Session], Awaitable[Checkpoint]]
 ) -> Result[Any]:
     """Walks a run, fresh or resumed. `issue` makes the checkpoint of a run that stands still."""
+    status = "failed"
+    try:
+        result = await _walk(run, session, issue)
+        status = result.status
+        return result
+    except asyncio.CancelledError:
+        status = "cancelled"
+        raise
+    finally:
+        session.keep(run, status)
+
+
+async def _walk(
+    run: Run, session: Session, issue: Callable[[Run, Session], Awaitable[Checkpoint]]
+) -> Result[Any]:
     turn = session.turn
     if turn is not None:
         turn.keep_alive()
@@ -55,7 +70,12 @@ async def walk(
                 error.checkpoint = None  # A run that failed is told with its own error.
             raise
         if run.status == "paused":
-            checkpoint = await issue(run, session)
+            try:
+                checkpoint = await issue(run, session)
+            except Exception as error:
+                code = error.code if isinstance(error, AgentFootprintError) else type(error).__name__
+                session.tell(RunFailed, None, code, session.told(error))
+                raise
             paused, asks = checkpoint.digest, checkpoint.asks
             questions = tuple(ask.question for ask in asks)
             session.tell(RunPaused, None, tuple(ask.id for ask in asks), questions)

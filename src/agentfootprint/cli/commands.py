@@ -304,6 +304,73 @@ def memory_forget(
     _end(work, debug)
 
 
+runs = typer.Typer(help="See and hand out the runs that record_to keeps.", no_args_is_help=True)
+app.add_typer(runs, name="runs")
+
+_WHERE = "The folder, SQLite file or dsn that record_to was given."
+
+Place = Annotated[
+    str, typer.Argument(envvar="AGENTFOOTPRINT_RUNS", metavar="WHERE", help=_WHERE, show_default=False)
+]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
+Owner = Annotated[str | None, typer.Option("--tenant", help="Whose runs; without it those of no tenant.")]
+
+
+@runs.command("ls", epilog=EXIT_CODES)
+def runs_ls(
+    place: Place,
+    tenant: Owner = None,
+    agent: Annotated[str | None, typer.Option(help="Of the agent of this name only.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="completed, stopped, paused, failed or cancelled ones only.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each.")] = False,
+    debug: Debug = False,
+) -> None:
+    """The newest runs, a line each."""
+
+    def work() -> int:
+        from .records import RunsOptions, ls
+
+        options = RunsOptions(place, tenant)
+        return ls(options, agent=agent, status=status, limit=limit, as_json=as_json)
+
+    _end(work, debug)
+
+
+@runs.command("show", epilog=EXIT_CODES)
+def runs_show(place: Place, run: RunId, tenant: Owner = None, debug: Debug = False) -> None:
+    """What happened in a run."""
+
+    def work() -> int:
+        from .records import RunsOptions, show
+
+        return show(RunsOptions(place, tenant), run)
+
+    _end(work, debug)
+
+
+@runs.command("export", epilog=EXIT_CODES)
+def runs_export(
+    place: Place,
+    run: RunId,
+    file: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A new file; standard output unless given.")
+    ] = None,
+    tenant: Owner = None,
+    debug: Debug = False,
+) -> None:
+    """A run's footprint as JSON Lines, for `agentfootprint replay`."""
+
+    def work() -> int:
+        from .records import RunsOptions, export
+
+        return export(RunsOptions(place, tenant), run, file)
+
+    _end(work, debug)
+
+
 @app.command()
 def migrate(
     dsn: Annotated[

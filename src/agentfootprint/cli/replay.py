@@ -23,7 +23,7 @@ from .loop import Loop
 from .replaying import forked, read, replayed
 from .terminal import consoles, print_output, printable
 
-__all__ = ["ReplayOptions", "replay_file"]
+__all__ = ["ReplayOptions", "replay_file", "tell_footprint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def replay_file(options: ReplayOptions) -> int:
     elif options.fork_at is not None:
         _tell_answer(footprint)
     elif loaded is None:
-        _tell(out, footprint)
+        tell_footprint(out, footprint)
     return code
 
 
@@ -105,7 +105,8 @@ def _why(footprint: Footprint, what: str) -> str:
 # ── telling ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _tell(out: Console, footprint: Footprint) -> None:
+def tell_footprint(out: Console, footprint: Footprint) -> None:
+    """What happened, in sentences, and step by step."""
     steps = footprint.steps
     ended = max((step.end or step.start for step in steps), default=footprint.started)
     begun = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(footprint.started))

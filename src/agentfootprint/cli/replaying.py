@@ -15,7 +15,7 @@ from ..flow import Flow, Footprint, Run
 from ..flow.codec import decode
 from .loading import Loaded
 
-__all__ = ["forked", "read", "replayed"]
+__all__ = ["flow_of", "forked", "read", "replayed"]
 
 
 def read(path: Path, loaded: Loaded | None) -> Footprint:
@@ -23,8 +23,13 @@ def read(path: Path, loaded: Loaded | None) -> Footprint:
     if loaded is not None:
         return Footprint.load(path, _flow(loaded))
     plain = Footprint.load(path)
-    known = next((flow for flow in _agent_flows() if flow.chart.hash == plain.flow_hash), None)
+    known = flow_of(plain)
     return plain if known is None else Footprint.load(path, known)
+
+
+def flow_of(footprint: Footprint) -> Flow[Any] | None:
+    """The flow of an agent's record; None of a record of a flow that is somebody's own."""
+    return next((flow for flow in _agent_flows() if flow.chart.hash == footprint.flow_hash), None)
 
 
 async def replayed(loaded: Loaded, footprint: Footprint) -> Run:

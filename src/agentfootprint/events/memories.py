@@ -1,4 +1,4 @@
-"""What is told of memories."""
+"""What is told of memories. A `duration` is seconds, None of what was done after the end of its run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class MemoryRecalled(Event):
     type: ClassVar[str] = "memory.recalled"
     memory: str
     entries: int
+    duration: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class MemoryWritten(Event):
     type: ClassVar[str] = "memory.written"
     memory: str
     entry: str
+    duration: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class MemoryFailed(Event):
     memory: str
     operation: Literal["recall", "remember", "fold"]
     message: str
+    duration: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +44,4 @@ class MemoryFolded(Event):
     type: ClassVar[str] = "memory.folded"
     memory: str
     turns: int
+    duration: float | None = None

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..events import Event
 
-__all__ = ["Closeable", "Flushable", "Recorder", "Selective"]
+if TYPE_CHECKING:
+    from ..flow import Footprint
+    from ..identity import MemoryIdentity
+
+__all__ = ["Closeable", "Flushable", "Keeping", "Recorder", "Selective"]
 
 
 @runtime_checkable
@@ -40,3 +44,15 @@ class Selective(Protocol):
     """A recorder that ignores some events and says so, so that nobody builds them in vain."""
 
     def wants(self, kind: type[Event], /) -> bool: ...
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A recorder that keeps whole runs: it is given the footprint of each when it ends, pauses or breaks off.
+
+    `status` is "completed", "stopped", "paused", "failed" or "cancelled". It must be quick, like `on_event`.
+    """
+
+    def on_footprint(
+        self, footprint: Footprint, agent: str, identity: MemoryIdentity | None, status: str, /
+    ) -> None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from inspect import isawaitable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigurationError
 from ..events import Event
@@ -13,6 +13,10 @@ from .base import Recorder
 from .faults import Faults
 from .pattern import Pattern, selector
 from .queue import Queued
+
+if TYPE_CHECKING:
+    from ..flow import Run
+    from ..identity import MemoryIdentity
 
 __all__ = ["Dispatch", "Listener", "Tap", "finish"]
 
@@ -50,12 +54,14 @@ class Tap:
         self.recorder = recorder
         self._selects = selector(pattern)
         self._later: Queued | None = None
-        self.faults = recorder.faults if isinstance(recorder, Queued) else Faults(_name(recorder))
+        own = getattr(recorder, "faults", None)
+        self.faults = own if isinstance(own, Faults) else Faults(_name(recorder))
 
     @property
     def dropped(self) -> int:
         own = self._later.dropped if self._later is not None else 0
-        return own + (self.recorder.dropped if isinstance(self.recorder, Queued) else 0)
+        dropped = getattr(self.recorder, "dropped", 0)
+        return own + (dropped if isinstance(dropped, int) else 0)
 
     def wants(self, kind: type[Event]) -> bool:
         if not self._selects(kind):
@@ -96,6 +102,10 @@ class _Routes(dict[type[Event], tuple[Tap, ...]]):
     def __init__(self, taps: Sequence[Tap], base: _Routes | None) -> None:
         self.taps = taps
         self.base = base
+
+    @property
+    def everybody(self) -> Sequence[Tap]:
+        return self.taps if self.base is None else (*self.base.everybody, *self.taps)
 
     def __missing__(self, kind: type[Event]) -> tuple[Tap, ...]:
         first = self.base[kind] if self.base is not None else ()
@@ -147,6 +157,16 @@ class Dispatch:
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody listens to this class of events: when not, it need not be built."""
         return bool(self._routes[kind])
+
+    def keep(self, run: Run, agent: str, identity: MemoryIdentity | None, status: str) -> None:
+        """Give the run's footprint to the recorders that keep footprints. Never raises."""
+        for tap in self._routes.everybody:
+            give = getattr(tap.recorder, "on_footprint", None)
+            if give is not None:
+                try:
+                    give(run.footprint, agent, identity, status)
+                except Exception as error:
+                    tap.faults.note(error, "a footprint")
 
     async def flush(self, timeout: float = 5.0) -> None:
         """Wait until the recorders given to this run alone have handled what they were given.

@@ -24,7 +24,7 @@ from .base import Recorder
 from .faults import Faults
 from .snippet import seconds, shown, snippet
 
-__all__ = ["Phrase", "chat_bubble_live_status"]
+__all__ = ["Phrase", "chat_bubble_live_status", "main_argument"]
 
 Phrase: TypeAlias = str | Callable[[ToolStarted], str]
 """What to say while a tool works: a template over its arguments, or a function of the event."""
@@ -145,7 +145,7 @@ class _LiveStatus:
     def _phrase(self, event: ToolStarted) -> str:
         phrase = self._phrases.get(event.tool)
         if phrase is None:
-            argument = _main_argument(event.arguments)
+            argument = main_argument(event.arguments)
             return _work(event.tool) if argument is None else f"{_humanized(event.tool)}: {argument}…"
         if not isinstance(phrase, str):
             return phrase(event)
@@ -236,7 +236,7 @@ def _plain(value: object) -> object:
     return value if isinstance(value, (int, float)) else shown(value, _ARGUMENT)
 
 
-def _main_argument(arguments: Mapping[str, Any]) -> str | None:
+def main_argument(arguments: Mapping[str, Any]) -> str | None:
     """The first argument that is a text or a number and does not sound secret."""
     for name, value in arguments.items():
         if isinstance(value, (str, int, float)) and not isinstance(value, bool) and not _sounds_secret(name):
