@@ -1,0 +1,56 @@
+"""Toolsets that have a lifetime: entered before their first use, left when their agent is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, cast
+
+from ..loops import PerLoop
+from .base import Toolset
+from .owner import Owner
+
+__all__ = ["Lifetimes"]
+
+
+class Lifetimes:
+    """Holds toolsets open for an agent, in each event loop that it is used in."""
+
+    __slots__ = ("_managed", "_owners")
+
+    def __init__(self, toolsets: Sequence[Toolset]) -> None:
+        self._managed = tuple(each for each in toolsets if hasattr(type(each), "__aenter__"))
+        self._owners: PerLoop[_Held] = PerLoop(lambda: _Held(self._managed), lambda held: held.aclose())
+
+    async def enter(self) -> None:
+        """Enters those that are not entered yet.
+
+        Raises:
+            What entering one raises.
+        """
+        if self._managed:
+            await self._owners.get().enter()
+
+    async def aclose(self) -> None:
+        """Leaves those that were entered in the running event loop."""
+        if self._managed:
+            await self._owners.aclose()
+
+
+class _Held:
+    def __init__(self, toolsets: Sequence[Toolset]) -> None:
+        self._toolsets = toolsets
+        self._owners: dict[int, Owner[Any]] = {}
+
+    async def enter(self) -> None:
+        for at, toolset in enumerate(self._toolsets):
+            owner = self._owners.get(at)
+            if owner is None or owner.over:
+                manager = cast(AbstractAsyncContextManager[Any], toolset)
+                owner = self._owners[at] = Owner(manager, f"lifetime of {toolset!r:.80}")
+            await owner.value()
+
+    async def aclose(self) -> None:
+        owners, self._owners = list(self._owners.values()), {}
+        await asyncio.gather(*(owner.aclose() for owner in owners))
