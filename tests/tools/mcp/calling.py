@@ -33,7 +33,7 @@ async def called(
     **arguments: Any,
 ) -> Message:
     """What a call gives in a run of its own."""
-    agent = caller(toolset, calls=[(name, arguments)], tool_timeout=tool_timeout)
-    result = await agent.run("Go.", identity=identity)
+    async with caller(toolset, calls=[(name, arguments)], tool_timeout=tool_timeout) as agent:
+        result = await agent.run("Go.", identity=identity)
     [answer] = [message for message in result.messages if message.role == "tool"]
     return answer

@@ -107,7 +107,9 @@ def make_server(journal: Path | None = None, die: Callable[[], None] = lambda: N
             return word
 
         server.add_tool(more, name=f"more_{waiting['grown']}")
+        # Of the older revision, and of the newer one.
         await ctx.session.send_tool_list_changed()
+        await ctx.notify_tools_changed()
         return "grown"
 
     @server.resource("notes://today")
