@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from agentfootprint import Agent, MemoryIdentity
@@ -10,7 +11,7 @@ from agentfootprint.messages import Message
 from agentfootprint.providers import MockProvider
 from agentfootprint.tools import Toolset
 
-__all__ = ["called", "caller"]
+__all__ = ["called", "caller", "until"]
 
 
 def caller(*toolsets: Toolset, calls: Sequence[tuple[str, dict[str, Any]]], **options: Any) -> Agent[Any]:
@@ -37,3 +38,13 @@ async def called(
         result = await agent.run("Go.", identity=identity)
     [answer] = [message for message in result.messages if message.role == "tool"]
     return answer
+
+
+async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
+    """Waits until something holds, which it does soon."""
+    async with asyncio.timeout(seconds):
+        while True:
+            held = holds()
+            if held if isinstance(held, bool) else await held:
+                return
+            await asyncio.sleep(0.01)

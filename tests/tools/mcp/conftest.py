@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import uvicorn
+
+from tests.tools.mcp.calling import until
 from tests.tools.mcp.server import make_server
 
 PROGRAM = Path(__file__).with_name("server.py")
@@ -57,11 +59,10 @@ class HTTPServer:
             await app(scope, receive, send)
 
         config = uvicorn.Config(watched, log_level="critical", lifespan="on", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
+        server = self._server = uvicorn.Server(config)
         # Without the handlers of signals that serve() sets.
-        self._task = asyncio.create_task(self._server._serve([listening]))
-        while not self._server.started:
-            await asyncio.sleep(0.005)
+        self._task = asyncio.create_task(server._serve([listening]))
+        await until(lambda: server.started)
 
     async def stop(self) -> None:
         """At once, as a killed process does."""

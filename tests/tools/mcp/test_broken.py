@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from agentfootprint.errors import ToolServerError, ToolServerUnavailable
 from agentfootprint.retry import RetryPolicy
 from agentfootprint.tools import MCPClient, RunContext, StaticToolset

@@ -1,4 +1,4 @@
-"""Tools of a server, through an agent, over every way there is to it and in both generations of the protocol."""
+"""Tools of a server, through an agent, on every way to it and in both generations of the protocol."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+
 from agentfootprint import Agent
 from agentfootprint.events import ToolProgress
 from agentfootprint.messages import Image, Text
 from agentfootprint.providers import MockProvider
 from agentfootprint.tools import MCPClient, RunContext
-from tests.tools.mcp.calling import called, caller
+from tests.tools.mcp.calling import called, caller, until
 from tests.tools.mcp.conftest import PROGRAM, PYTHON, HTTPServer
 from tests.tools.mcp.server import PIXEL, make_server
 
@@ -103,9 +104,7 @@ async def test_a_call_that_takes_too_long_is_cancelled_at_its_server(
         answer = await called(mcp, "wait", None, 0.5, key="k")
         assert answer.is_error
         assert "it took longer than 0.5 s" in answer.text
-        async with asyncio.timeout(20):
-            while "cancelled k" not in journal.read_text():
-                await asyncio.sleep(0.01)
+        await until(lambda: "cancelled k" in journal.read_text())
         # The session goes on.
         assert (await called(mcp, "add", a=1, b=2)).text == "3"
 
@@ -119,9 +118,11 @@ async def test_another_list_of_tools_is_there_for_the_next_run(
         again = await mcp.tools(RunContext(None, None, "r"))
         assert again is before, "asked for although it was known"
         assert (await called(mcp, "grow")).text == "grown"
-        async with asyncio.timeout(20):
-            while "more_1" not in await mcp.digests():
-                await asyncio.sleep(0.01)
+
+        async def grown() -> bool:
+            return "more_1" in await mcp.digests()
+
+        await until(grown)
         assert (await called(mcp, "more_1", word="yes")).text == "yes"
 
 

@@ -52,6 +52,7 @@ class Access:
         self._owner: Owner[Session] | None = None
         self._listing = asyncio.Lock()
         self._declared: Sequence[Declared] = ()
+        self._made_of: Sequence[Declared] | None = None
         self._tools: tuple[Tool[..., Any], ...] = ()
         self._fresh_until = 0.0
         self._changes = 0
@@ -75,7 +76,10 @@ class Access:
     # ── its tools ───────────────────────────────────────────────────────────────────────────────
 
     async def tools(self) -> tuple[Tool[..., Any], ...]:
-        await self.declared()
+        declared = await self.declared()
+        if declared is not self._made_of:
+            self._tools = self._made(self, declared)
+            self._made_of = declared
         return self._tools
 
     async def declared(self) -> Sequence[Declared]:
@@ -85,9 +89,8 @@ class Access:
                 return self._declared
             seen = self._changes
             found = await self.ask("its tools cannot be listed", lambda session: session.tools())
-            if found != self._declared or not self._tools:
-                self._tools = self._made(self, found)
-            self._declared = found
+            if found != self._declared:
+                self._declared = found
             if seen == self._changes:
                 self._fresh_until = time.monotonic() + self.settings.refresh
             return self._declared

@@ -133,6 +133,7 @@ class Address:
             return made
 
         url = httpx2.URL(self.url)
+        hooks.secrets.learn([url.password, *url.params.values()])
         inner = httpx2.AsyncHTTPTransport(verify=tls(), trust_env=not is_local(self.url))
         # Twice, for what is written as base64 beside the rest.
         steady = Steady(url, headers, 2 * settings.max_data_bytes + 10_000_000, inner)
