@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, cast
 
 from ..loops import PerLoop
@@ -21,7 +22,7 @@ class Lifetimes:
 
     def __init__(self, toolsets: Sequence[Toolset]) -> None:
         self._managed = tuple(each for each in toolsets if hasattr(type(each), "__aenter__"))
-        self._owners: PerLoop[_Held] = PerLoop(lambda: _Held(self._managed), lambda held: held.aclose())
+        self._owners: PerLoop[_Held] = PerLoop(partial(_Held, self._managed), lambda held: held.aclose())
 
     async def enter(self) -> None:
         """Enters those that are not entered yet.
@@ -48,9 +49,13 @@ class _Held:
             owner = self._owners.get(at)
             if owner is None or owner.over:
                 manager = cast(AbstractAsyncContextManager[Any], toolset)
-                owner = self._owners[at] = Owner(manager, f"lifetime of {toolset!r:.80}")
+                owner = self._owners[at] = Owner(partial(_itself, manager), f"lifetime of {toolset!r:.80}")
             await owner.value()
 
     async def aclose(self) -> None:
         owners, self._owners = list(self._owners.values()), {}
         await asyncio.gather(*(owner.aclose() for owner in owners))
+
+
+def _itself(manager: AbstractAsyncContextManager[Any], owner: Owner[Any]) -> AbstractAsyncContextManager[Any]:
+    return manager

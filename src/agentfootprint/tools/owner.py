@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from typing import Generic, TypeVar
@@ -13,6 +14,8 @@ __all__ = ["Owner"]
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+
+_held: set[asyncio.Task[None]] = set()
 
 
 class Owner(Generic[T]):
@@ -25,13 +28,16 @@ class Owner(Generic[T]):
 
     __slots__ = ("_leave", "_ready", "over", "task")
 
-    def __init__(self, manager: AbstractAsyncContextManager[T], name: str) -> None:
+    def __init__(self, make: Callable[[Owner[T]], AbstractAsyncContextManager[T]], name: str) -> None:
         loop = asyncio.get_running_loop()
         self.over = False
         """Whether it is left, is being left, or could not be entered."""
         self._leave = asyncio.Event()
         self._ready: asyncio.Future[T] = loop.create_future()
-        self.task = loop.create_task(self._own(manager), name=name, context=Context())
+        self.task = loop.create_task(self._own(make(self)), name=name, context=Context())
+        # The loop itself would let a task go that nobody else holds.
+        _held.add(self.task)
+        self.task.add_done_callback(_held.discard)
 
     async def value(self) -> T:
         """What entering gave; waits for it. What entering raised is raised to everyone who waits."""

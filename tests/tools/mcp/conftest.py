@@ -69,7 +69,7 @@ class HTTPServer:
         if self._server is None or self._task is None:
             return
         for connection in list(self._server.server_state.connections):
-            connection.transport.abort()  # type: ignore[union-attr]
+            connection.transport.abort()
         self._server.should_exit = self._server.force_exit = True
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -93,7 +93,7 @@ async def http_server(journal: Path) -> AsyncIterator[HTTPServer]:
         def die() -> None:
             assert server._server is not None
             for connection in list(server._server.server_state.connections):
-                connection.transport.abort()  # type: ignore[union-attr]
+                connection.transport.abort()
 
         return make_server(journal, die).streamable_http_app()
 

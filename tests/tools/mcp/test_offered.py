@@ -256,7 +256,7 @@ async def test_a_tool_that_changes_during_a_run_is_not_run() -> None:
 
     async with MockMCPClient([hello], pin=pin) as mock:
         [offered] = await mock.tools(CONTEXT)
-        mock.offers = [tool(name="hello")(hello_changed)]  # type: ignore[assignment]
+        mock.offers = [tool(name="hello")(hello_changed)]
         answer = await called(StaticToolset([offered]), "hello", name="x")
         assert answer.is_error
         assert not ran

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -33,6 +33,8 @@ class Access:
     Args:
         whose: what the session is for: of a session of a tenant, only the tenant.
         made: makes the tools of what the server declares.
+        current: the access of the same tenant that is in use when a tool that was made here is called: this
+            one may have been closed.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class Access:
         settings: Settings,
         whose: MemoryIdentity | None,
         made: Callable[[Access, Sequence[Declared]], tuple[Tool[..., Any], ...]],
+        current: Callable[[], Awaitable[Access]],
     ) -> None:
         self._opener = opener
         self.settings = settings
         self._whose = whose
         self._made = made
+        self.current = current
         self.secrets = Secrets()
         self.asking = Asking(settings.answer_timeout)
         self._hooks = Hooks(self.asking.asked, self._changed, self.secrets)
@@ -145,6 +149,9 @@ class Access:
         async def once() -> T:
             owner = self._opened()
             session = await owner.value()
+            if owner.over:
+                # It was closed meanwhile: nothing was sent.
+                raise ToolServerUnavailable(f"MCP server {self.settings.name} ended its session")
             try:
                 return await _unless_over(request(session), owner)
             except Lost as lost:
@@ -168,14 +175,12 @@ class Access:
     def _opened(self) -> Owner[Session]:
         owner = self._owner
         if owner is None or owner.over:
-            owner = self._owner = Owner(self._session(), f"MCP session with {self.settings.name}")
+            owner = self._owner = Owner(self._session, f"MCP session with {self.settings.name}")
         return owner
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[Session]:
+    async def _session(self, owner: Owner[Session]) -> AsyncIterator[Session]:
         async with self._opener.open(self._whose, self.settings, self._hooks) as session:
-            owner = self._owner
-            assert owner is not None
             session.when_over(owner.leave)
             # Another process may stand behind it, with other tools.
             self._changed()

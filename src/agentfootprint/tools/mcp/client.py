@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 from urllib.parse import urlsplit
@@ -39,7 +40,7 @@ class MCPClient(Combinable):
         self._settings = chosen
         self._entered = 0
         self._sessions: PerLoop[_Sessions] = PerLoop(
-            lambda: _Sessions(opener, chosen), lambda sessions: sessions.aclose()
+            lambda: _Sessions(opener, chosen, self._access_of), lambda sessions: sessions.aclose()
         )
 
     @classmethod
@@ -194,7 +195,10 @@ class MCPClient(Combinable):
         return f"<{type(self).__name__} {self.name}>"
 
     async def _access(self, identity: MemoryIdentity | None) -> Access:
-        return await self._sessions.get().of(_whose(identity, self._settings))
+        return await self._access_of(_whose(identity, self._settings))
+
+    async def _access_of(self, whose: MemoryIdentity | None) -> Access:
+        return await self._sessions.get().of(whose)
 
 
 def _whose(identity: MemoryIdentity | None, chosen: Settings) -> MemoryIdentity | None:
@@ -207,16 +211,23 @@ def _whose(identity: MemoryIdentity | None, chosen: Settings) -> MemoryIdentity 
 class _Sessions:
     """The sessions of one event loop, the one that was used last at the end."""
 
-    def __init__(self, opener: Opener, chosen: Settings) -> None:
+    def __init__(
+        self,
+        opener: Opener,
+        chosen: Settings,
+        current: Callable[[MemoryIdentity | None], Awaitable[Access]],
+    ) -> None:
         self._opener = opener
         self._settings = chosen
+        self._current = current
         self._accesses: OrderedDict[MemoryIdentity | None, Access] = OrderedDict()
 
     async def of(self, whose: MemoryIdentity | None) -> Access:
         access = self._accesses.get(whose)
         if access is None:
             await self._make_room()
-            access = self._accesses.setdefault(whose, Access(self._opener, self._settings, whose, offered))
+            made = Access(self._opener, self._settings, whose, offered, partial(self._current, whose))
+            access = self._accesses.setdefault(whose, made)
         self._accesses.move_to_end(whose)
         return access
 

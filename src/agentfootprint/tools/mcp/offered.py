@@ -89,7 +89,7 @@ def _tool(access: Access, name: str, declared: Declared) -> Tool[..., Any]:
     again = declared.repeatable or declared.name in settings.idempotent
 
     async def call(ctx: ToolContext[Any], /, **arguments: Any) -> Any:
-        return await _call(access, declared, ctx, arguments, again)
+        return await _call(await access.current(), declared, ctx, arguments, again)
 
     return foreign_tool(
         call,

@@ -43,12 +43,9 @@ def data_of(structured: Any, parts: Sequence[Part]) -> Any:
     if structured is None:
         return None
     said = [_read(part.text) for part in parts if isinstance(part, Text)]
-    # Servers put what is no object under a name of its own, and a list into a text for each of its items.
-    meant = (
-        structured["result"]
-        if isinstance(structured, dict) and list(structured) == ["result"]
-        else structured
-    )
+    # Servers put what is no object under a name, and a list into a text for each of its items.
+    alone = isinstance(structured, dict) and len(structured) == 1
+    meant = next(iter(structured.values())) if alone else structured
     return None if structured in said or meant in said or meant == said else structured
 
 
