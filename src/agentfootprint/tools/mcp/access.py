@@ -61,6 +61,7 @@ class Access:
         self._fresh_until = 0.0
         self._changes = 0
         self._busy = 0
+        self._closed = False
         self._used = time.monotonic()
         self._idle: asyncio.TimerHandle | None = None
 
@@ -69,7 +70,8 @@ class Access:
         return self._busy > 0
 
     async def aclose(self) -> None:
-        """Ends the session. A later call opens another."""
+        """Ends the session, for good: what is asked later is asked of the current one."""
+        self._closed = True
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -147,6 +149,15 @@ class Access:
 
     async def _requested(self, request: Callable[[Session], Coroutine[Any, Any, T]], again: bool) -> T:
         async def once() -> T:
+            # One that was closed meanwhile opens no session, which nobody would close.
+            access = await self.current() if self._closed else self
+            return await access._once(request, again)
+
+        return await self.settings.retry.run(once)
+
+    async def _once(self, request: Callable[[Session], Coroutine[Any, Any, T]], again: bool) -> T:
+        self._busy += 1
+        try:
             owner = self._opened()
             session = await owner.value()
             if owner.over:
@@ -162,10 +173,6 @@ class Access:
                 raise ToolServerUnavailable(
                     f"MCP server {self.settings.name} does not answer: {lost}", lost.retry_after
                 ) from None
-
-        self._busy += 1
-        try:
-            return await self.settings.retry.run(once)
         finally:
             self._busy -= 1
             self._touch()
@@ -188,7 +195,7 @@ class Access:
 
     def _touch(self) -> None:
         self._used = time.monotonic()
-        if self._idle is None:
+        if self._idle is None and not self._closed:
             self._idle = asyncio.get_running_loop().call_later(self.settings.idle_timeout, self._unused)
 
     def _unused(self) -> None:
