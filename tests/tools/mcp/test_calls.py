@@ -146,6 +146,14 @@ async def test_an_agent_runs_synchronously_with_the_tools_of_a_process(journal: 
         assert (await asyncio.to_thread(agent.run_sync, "Go.")).messages[2].text == "3"
 
 
+async def test_the_list_of_tools_is_asked_for_once(http_server: HTTPServer) -> None:
+    async with MCPClient.http(http_server.url, protocol="2025-11-25") as mcp:
+        first = await mcp.tools(RunContext(None, None, "r"))
+        before = len(http_server.methods)
+        assert await mcp.tools(RunContext(None, None, "r")) is first
+        assert len(http_server.methods) == before
+
+
 async def test_runs_at_once_share_one_session(http_server: HTTPServer) -> None:
     async with MCPClient.http(http_server.url, protocol="2025-11-25") as mcp:
         answers = await asyncio.gather(*(called(mcp, "add", a=i, b=i) for i in range(30)))

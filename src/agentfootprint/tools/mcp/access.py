@@ -93,8 +93,14 @@ class Access:
         async with self._listing:
             if time.monotonic() < self._fresh_until:
                 return self._declared
-            seen = self._changes
-            found = await self.ask("its tools cannot be listed", lambda session: session.tools())
+            seen = 0
+
+            async def listed(session: Session) -> Sequence[Declared]:
+                nonlocal seen
+                seen = self._changes
+                return await session.tools()
+
+            found = await self.ask("its tools cannot be listed", listed)
             if found != self._declared:
                 self._declared = found
             if seen == self._changes:

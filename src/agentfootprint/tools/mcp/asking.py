@@ -70,16 +70,20 @@ def _recorded() -> Any:
 def _ask(ctx: ToolContext[Any], server: str, question: Mapping[str, Any]) -> Mapping[str, Any]:
     """Pauses the run, or gives the answer as the server reads it."""
     data: dict[str, Any] = {"server": server}
+    defaults: Mapping[str, Any] = {}
     if "url" in question:
         data["url"] = question["url"]
         schema: Mapping[str, Any] = {"type": "boolean"}
     else:
-        data["form"] = question["requestedSchema"]
-        schema = {"anyOf": [question["requestedSchema"], {"const": False}]}
+        data["form"] = form = question["requestedSchema"]
+        fields = form.get("properties", {})
+        defaults = {name: field["default"] for name, field in fields.items() if "default" in field}
+        required = [name for name in form.get("required", ()) if name not in defaults]
+        schema = {"anyOf": [{**form, "required": required}, {"const": False}]}
     given = ctx.ask(f"{server} asks: {question['message']}", data=data, schema=schema)
     if given is False:
         return {"action": "decline"}
-    return {"action": "accept"} if given is True else {"action": "accept", "content": given}
+    return {"action": "accept"} if given is True else {"action": "accept", "content": {**defaults, **given}}
 
 
 _LIVE = "live"
