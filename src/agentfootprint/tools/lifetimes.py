@@ -6,13 +6,21 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from ..loops import PerLoop
 from .base import Toolset
+from .combined import WrapperToolset
 from .owner import Owner
 
 __all__ = ["Lifetimes"]
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A toolset that several agents use, and its own user beside them: it ends with the last of them."""
+
+    def held(self) -> AbstractAsyncContextManager[Any]: ...
 
 
 class Lifetimes:
@@ -21,7 +29,7 @@ class Lifetimes:
     __slots__ = ("_managed", "_owners")
 
     def __init__(self, toolsets: Sequence[Toolset]) -> None:
-        self._managed = tuple(each for each in toolsets if hasattr(type(each), "__aenter__"))
+        self._managed = tuple(each for each in map(_innermost, toolsets) if hasattr(type(each), "__aenter__"))
         self._owners: PerLoop[_Held] = PerLoop(partial(_Held, self._managed), lambda held: held.aclose())
 
     async def enter(self) -> None:
@@ -48,7 +56,8 @@ class _Held:
         for at, toolset in enumerate(self._toolsets):
             owner = self._owners.get(at)
             if owner is None or owner.over:
-                manager = cast(AbstractAsyncContextManager[Any], toolset)
+                manager = toolset.held() if isinstance(toolset, Shared) else toolset
+                manager = cast(AbstractAsyncContextManager[Any], manager)
                 owner = self._owners[at] = Owner(partial(_itself, manager), f"lifetime of {toolset!r:.80}")
             await owner.value()
 
@@ -59,3 +68,9 @@ class _Held:
 
 def _itself(manager: AbstractAsyncContextManager[Any], owner: Owner[Any]) -> AbstractAsyncContextManager[Any]:
     return manager
+
+
+def _innermost(toolset: Toolset) -> Toolset:
+    while isinstance(toolset, WrapperToolset):
+        toolset = toolset.inner
+    return toolset

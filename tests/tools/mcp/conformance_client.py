@@ -1,5 +1,5 @@
-"""What the conformance suite runs: an agent that calls every tool of the server at the address it is given, and a
-person who agrees to whatever the server asks."""
+"""What the conformance suite runs: an agent that calls every tool of the server at an address, and a person
+who agrees to whatever is asked."""
 
 from __future__ import annotations
 

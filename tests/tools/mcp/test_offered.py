@@ -332,3 +332,33 @@ def test_what_permission_rules_match_is_on_each_tool() -> None:
 
     [made] = asyncio.run(tools())
     assert (made.capabilities, made.timeout, made.idempotent) == (("github",), 7, False)
+
+
+WITHOUT_SDK = """
+import asyncio, sys
+sys.modules.update({"mcp": None, "mcp_types": None, "httpx2": None, "anyio": None})
+from agentfootprint import Agent
+from agentfootprint.errors import MissingExtra
+from agentfootprint.providers import MockProvider
+from agentfootprint.tools import MCPClient, MockMCPClient
+
+def hello(name: str) -> str:
+    return f"hello {name}"
+
+call = MockProvider.call("hello", name="x")
+agent = Agent(MockProvider(replies=[call, "done"]), tools=[MockMCPClient([hello])])
+print(asyncio.run(agent.run("Go.")).messages[2].text)
+for make in (lambda: MCPClient.http("https://h/mcp"), lambda: MCPClient.stdio("x"), lambda: MCPClient.in_memory(1)):
+    try:
+        make()
+    except MissingExtra as missing:
+        print(missing)
+"""
+
+
+def test_the_mock_needs_no_sdk_and_what_needs_it_says_how_to_get_it() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_SDK], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "hello x"
+    assert len(lines) == 4
+    assert all("pip install 'agentfootprint[mcp]'" in line for line in lines[1:])

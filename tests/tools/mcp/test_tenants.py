@@ -226,3 +226,44 @@ def test_a_command_is_no_shell(tmp_path: Any) -> None:
     """What a shell would read as more than arguments is one argument."""
     mcp = MCPClient.stdio("sh-does-not-see-this", "; touch", "$(id)", "`id`")
     assert json.dumps(mcp._opener.arguments) == json.dumps(["; touch", "$(id)", "`id`"])  # type: ignore[attr-defined]
+
+
+# ── how long ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_who_opened_it_closes_it_although_an_agent_was_left_open() -> None:
+    async with MockMCPClient([hello]) as mock:
+        agent = caller(mock.prefixed("a_"), calls=[("a_hello", {"name": "x"})])
+        await agent.run("Go.")
+        assert mock._live
+    assert not mock._live
+    await agent.aclose()
+
+
+async def test_what_stands_in_async_with_outlives_the_agents_that_use_it() -> None:
+    async with MockMCPClient([hello]) as mock:
+        for _ in range(3):
+            await called(mock, "hello", name="x")
+        assert len(mock.opened) == 1
+
+
+async def test_the_last_of_several_agents_closes_it() -> None:
+    mock = MockMCPClient([hello])
+    first = caller(mock, calls=[("hello", {"name": "x"})])
+    second = first.replace(name="second")
+    await first.run("Go.")
+    await second.run("Go.")
+    await first.aclose()
+    assert mock._live
+    await second.aclose()
+    assert not mock._live
+
+
+async def test_one_session_for_all_is_opened_with_the_agent() -> None:
+    mock = MockMCPClient([hello], session_per="agent")
+    async with caller(mock, calls=[("hello", {"name": "x"})]):
+        assert mock.opened == [None]
+    nobody = MCPClient.stdio("no-such-program-anywhere", session_per="agent")
+    with pytest.raises(ToolServerError, match="No such file"):
+        async with caller(nobody, calls=[]):
+            pass

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
@@ -39,6 +40,7 @@ class MCPClient(Combinable):
         self._opener = opener
         self._settings = chosen
         self._entered = 0
+        self._holders = 0
         self._sessions: PerLoop[_Sessions] = PerLoop(
             lambda: _Sessions(opener, chosen, self._access_of), lambda sessions: sessions.aclose()
         )
@@ -177,19 +179,27 @@ class MCPClient(Combinable):
 
     async def __aenter__(self) -> Self:
         self._entered += 1
-        if self._settings.session_per == "agent":
-            # It is known whose session it is: that there is no server is told now, and not to the first run.
-            try:
-                await (await self._access(None)).declared()
-            except BaseException:
-                self._entered -= 1
-                raise
         return self
 
     async def __aexit__(self, *raised: object) -> None:
         self._entered -= 1
         if not self._entered:
+            # Also where an agent that used it is left open.
             await self.aclose()
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """What an agent does with it: the last to let it go closes it, unless it stands in `async with`."""
+        if self._settings.session_per == "agent":
+            # It is known whose session it is: that there is no server is told now, and not to the first run.
+            await (await self._access(None)).declared()
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            if not self._holders and not self._entered:
+                await self.aclose()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
