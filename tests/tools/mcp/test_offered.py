@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -348,9 +350,9 @@ def hello(name: str) -> str:
 call = MockProvider.call("hello", name="x")
 agent = Agent(MockProvider(replies=[call, "done"]), tools=[MockMCPClient([hello])])
 print(asyncio.run(agent.run("Go.")).messages[2].text)
-for make in (lambda: MCPClient.http("https://h/mcp"), lambda: MCPClient.stdio("x"), lambda: MCPClient.in_memory(1)):
+for make, given in ((MCPClient.http, "https://h/mcp"), (MCPClient.stdio, "x"), (MCPClient.in_memory, object())):
     try:
-        make()
+        make(given)
     except MissingExtra as missing:
         print(missing)
 """
