@@ -33,9 +33,6 @@
     │   ├── ConversationBusy          another turn of the conversation is running
     │   └── ConversationPaused        the conversation waits for a person
     ├── ToolError                     raise it in a tool: the model reads the message as the result
-    ├── ToolServerError               a server of tools cannot be used as it is; says which and why
-    │   ├── ToolServerUnavailable     it cannot be reached, or not now (.retry_after)
-    │   └── ToolChanged               it declares a tool otherwise than was approved
     ├── StoreError
     │   ├── StoreUnavailable          it cannot be reached, opened or written; says which and why
     │   ├── StoreConflict             a compare-and-set lost more often than is reasonable
@@ -265,23 +262,6 @@ class ToolError(AgentFootprintError):
     """Raise it in a tool: the model reads the message as the tool's (error) result."""
 
     code = "tool_error"
-
-
-class ToolServerError(AgentFootprintError):
-    code = "tool_server"
-
-
-class ToolServerUnavailable(ToolServerError):
-    code = "tool_server_unavailable"
-    retryable = True
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class ToolChanged(ToolServerError):
-    code = "tool_changed"
 
 
 class StoreError(AgentFootprintError):

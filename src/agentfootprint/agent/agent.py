@@ -365,8 +365,8 @@ class Agent(Built[Output], Generic[Deps, Output]):
         await self._recorders.aclose()
 
     async def __aenter__(self) -> Agent[Deps, Output]:
-        """Asks each store, of memories and of `state=`, whether it can be used, and enters its toolsets. Without
-        `async with` that happens in the first run that needs it.
+        """Asks each store, of memories and of `state=`, whether it can be used, and enters its toolsets.
+        Without `async with` that happens in the first run that needs it.
 
         Raises:
             StoreUnavailable: some cannot be reached; the message says which, and why. Nothing is open.

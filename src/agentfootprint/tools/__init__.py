@@ -20,10 +20,19 @@ from .toolset import StaticToolset, as_tools
 
 if TYPE_CHECKING:
     from .mcp.client import MCPClient as MCPClient
+    from .mcp.errors import ToolChanged as ToolChanged
+    from .mcp.errors import ToolServerError as ToolServerError
+    from .mcp.errors import ToolServerUnavailable as ToolServerUnavailable
     from .mcp.mock import MockMCPClient as MockMCPClient
 
 # Name to module; loaded on first use: nobody waits for what is not used.
-_LAZY = {"MCPClient": "mcp.client", "MockMCPClient": "mcp.mock"}
+_LAZY = {
+    "MCPClient": "mcp.client",
+    "MockMCPClient": "mcp.mock",
+    "ToolChanged": "mcp.errors",
+    "ToolServerError": "mcp.errors",
+    "ToolServerUnavailable": "mcp.errors",
+}
 
 __all__ = [
     "Approval",
@@ -37,7 +46,10 @@ __all__ = [
     "RunContext",
     "StaticToolset",
     "Tool",
+    "ToolChanged",
     "ToolContext",
+    "ToolServerError",
+    "ToolServerUnavailable",
     "Toolset",
     "WrapperToolset",
     "as_tools",

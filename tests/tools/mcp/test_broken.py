@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from agentfootprint.errors import ToolServerError, ToolServerUnavailable
 from agentfootprint.retry import RetryPolicy
-from agentfootprint.tools import MCPClient, RunContext, StaticToolset
+from agentfootprint.tools import MCPClient, RunContext, StaticToolset, ToolServerError, ToolServerUnavailable
 from tests.tools.mcp.calling import called
 from tests.tools.mcp.conftest import PROGRAM, PYTHON, HTTPServer
 

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from agentfootprint import Agent, MemoryIdentity
-from agentfootprint.errors import ConfigurationError, ToolServerError, ToolServerUnavailable
-from agentfootprint.tools import MCPClient, MockMCPClient, RunContext
+from agentfootprint.errors import ConfigurationError
+from agentfootprint.tools import MCPClient, MockMCPClient, RunContext, ToolServerError, ToolServerUnavailable
 from tests.tools.mcp.calling import called, caller, until
 from tests.tools.mcp.conftest import PROGRAM, PYTHON, HTTPServer
 

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from ...errors import ToolError, ToolServerError, ToolServerUnavailable
+from ...errors import ToolError
 from ...identity import MemoryIdentity
 from ..owner import Owner
 from ..tool import Tool
 from .asking import Asking
+from .errors import ToolServerError, ToolServerUnavailable
 from .opening import Hooks, Opener
 from .secrets import Secrets
 from .session import Answer, Declared, InputNeeded, Lost, Refused, Session, Told

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self, Unpack
 from urllib.parse import urlsplit
 
-from ...errors import ConfigurationError, MissingExtra, ToolServerUnavailable
+from ...errors import ConfigurationError, MissingExtra
 from ...identity import MemoryIdentity
 from ...loops import PerLoop
 from ...messages import Message, Part
@@ -18,6 +18,7 @@ from ..base import RunContext
 from ..combined import Combinable
 from ..tool import Tool
 from .access import Access
+from .errors import ToolServerUnavailable
 from .offered import offered
 from .opening import Address, InProcess, Opener, Process
 from .session import Prompt, Resource

@@ -8,13 +8,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...errors import FlowInvalid, ToolChanged, ToolError
+from ...errors import FlowInvalid, ToolError
 from ...flow.codec import dumps
 from ..context import ToolContext
 from ..foreign import SchemaInvalid, foreign_tool
 from ..result import MAX_RESULT_CHARS, render
 from ..tool import Tool
 from .asking import answered
+from .errors import ToolChanged
 from .results import content_of
 from .session import Declared
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol
 
-from ...errors import ConfigurationError, ToolServerError, ToolServerUnavailable
+from ...errors import ConfigurationError
 from ...identity import MemoryIdentity
+from .errors import ToolServerError, ToolServerUnavailable
 from .secrets import Secrets
 from .session import Lost, Refused, Session
 from .settings import ForIdentity, Settings, given
