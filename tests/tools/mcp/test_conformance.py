@@ -1,4 +1,9 @@
-"""The official conformance suite for clients, in its own network where this machine lets us have one."""
+"""The official conformance suite for clients, in its own network where this machine lets us have one.
+
+Two scenarios are not passed, because the SDK's provider does not carry them: `2025-03-26-oauth-metadata-backcompat` (it
+refuses metadata that names another issuer, RFC 8414) and `cross-app-access-complete-flow` (it exchanges no tokens of
+another company's identity provider).
+"""
 
 from __future__ import annotations
 
@@ -59,21 +64,3 @@ def test_the_client_passes_the_official_scenarios(scenario: str, checks: int) ->
 def test_signing_in_is_carried_by_the_provider_of_the_sdk() -> None:
     said = judged("--suite", "auth")
     assert "Total: 223 passed, 0 failed, 0 warnings" in said, said
-
-
-@pytest.mark.parametrize(
-    ("scenario", "why"),
-    [
-        (
-            "auth/2025-03-26-oauth-metadata-backcompat",
-            "the SDK refuses metadata of another issuer (RFC 8414)",
-        ),
-        (
-            "auth/cross-app-access-complete-flow",
-            "no provider of the SDK exchanges tokens with another company",
-        ),
-    ],
-)
-def test_what_the_provider_of_the_sdk_does_not_carry_is_known(scenario: str, why: str) -> None:
-    said = judged("--scenario", scenario)
-    assert "OVERALL: FAILED" in said, f"it passes now, although {why}: move it up"
