@@ -35,6 +35,8 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -77,7 +79,11 @@ class Proxy:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self.accepted += 1
-        there, back = await asyncio.open_connection("127.0.0.1", self._to)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._to)
+        except OSError:
+            writer.transport.abort()  # What it stands for is down.
+            return
         self._writers |= {writer, back}
         try:
             await asyncio.gather(self._pump(reader, back, False), self._pump(there, writer, True))

@@ -358,20 +358,26 @@ class Agent(Built[Output], Generic[Deps, Output]):
         return await forget(identity, self._memories, self._state)
 
     async def aclose(self) -> None:
-        """Writes what memories could not take before, if they can now, and flushes and closes the recorders.
-        Stores and the provider belong to whoever made them."""
+        """Writes what memories could not take before, if they can now, leaves its toolsets, and flushes and
+        closes the recorders. Stores and the provider belong to whoever made them."""
         await self._settings.unwritten.aclose(CLOSING_SECONDS)
+        await self._lifetimes.aclose()
         await self._recorders.aclose()
 
     async def __aenter__(self) -> Agent[Deps, Output]:
-        """Asks each store, of memories and of `state=`, whether it can be used. Without `async with` that is
-        found out by the first run that needs it.
+        """Asks each store, of memories and of `state=`, whether it can be used, and enters its toolsets.
+        Without `async with` that happens in the first run that needs it.
 
         Raises:
             StoreUnavailable: some cannot be reached; the message says which, and why. Nothing is open.
             StoreError: what some need is not there, such as a table, or may not be used.
         """
         await check_stores(self.name, self._memories, self._state)
+        try:
+            await self._lifetimes.enter()
+        except BaseException:
+            await self._lifetimes.aclose()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -18,8 +18,9 @@ from ..observe.registry import Recorders
 from ..providers.base import check_provider
 from ..state.base import check_state
 from ..tools.base import RunContext, Toolset
+from ..tools.lifetimes import Lifetimes
 from ..tools.tool import Tool
-from ..tools.toolset import as_tools
+from ..tools.toolset import as_tools, together
 from .answering import answering_of, check_no_tool
 from .chart import Limits, agent_flow, limit_rules, retry_rules
 from .checkpoint import Checkpoint
@@ -77,6 +78,7 @@ class Built(Generic[Output]):
         "_flow",
         "_given",
         "_key",
+        "_lifetimes",
         "_memories",
         "_recalls",
         "_recorders",
@@ -145,7 +147,8 @@ class Built(Generic[Output]):
             checkpoint_ttl=checkpoint_ttl,
             conversation_retention=conversation_retention,
         )
-        self._toolsets = tuple(item for item in tools if is_toolset(item))
+        self._toolsets = cast("tuple[Toolset, ...]", tuple(item for item in tools if is_toolset(item)))
+        self._lifetimes = Lifetimes(self._toolsets)
         self._tools = as_tools(cast(Any, item) for item in tools if not is_toolset(item))
         if state is not None:
             check_state(state)
@@ -282,13 +285,10 @@ class Built(Generic[Output]):
     ) -> Offer:
         """The tools of this run: the agent's own, and what its toolsets offer to this identity. `shown` are
         those that the model was shown, where a record says so."""
-        found: Sequence[Tool[..., Any]] = self._tools
+        found = self._tools
         if self._toolsets:
-            context = RunContext(identity, deps, run_id)
-            items: list[Any] = list(self._tools)
-            for toolset in self._toolsets:
-                items += await cast(Toolset, toolset).tools(context)
-            found = as_tools(items)
+            await self._lifetimes.enter()
+            found = await together(self._tools, self._toolsets, RunContext(identity, deps, run_id))
             if (answering := self._settings.answering) is not None:
                 check_no_tool(answering.contract, found)
         if shown is not None:

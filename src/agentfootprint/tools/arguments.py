@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import AgentFootprintError
 from .problems import cut, listed, outline, problems_of, shown, validation_errors
 
-__all__ = ["Arguments", "ArgumentsInvalid", "fresh", "too_deep"]
+__all__ = ["Arguments", "ArgumentsInvalid", "Unfit", "fresh", "too_deep"]
 
 MAX_DEPTH = 100
 """How deep arguments may be nested. Real ones are a few levels deep; hostile ones exhaust the stack."""
@@ -24,6 +24,14 @@ class ArgumentsInvalid(AgentFootprintError):
     code = "arguments_invalid"
 
 
+class Unfit(Exception):
+    """What a check found, a line for each problem."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = problems
+        super().__init__(*problems)
+
+
 class Arguments:
     """The arguments of one tool: their JSON `schema`, and the check of a call against it."""
 
@@ -35,6 +43,9 @@ class Arguments:
         self.tool = tool
         self.schema = schema
         self._validate = validate
+
+    def renamed(self, tool: str) -> Arguments:
+        return Arguments(tool, self.schema, self._validate)
 
     def bind(self, arguments: Mapping[str, Any], raw: str | None = None) -> dict[str, Any]:
         """The keyword arguments to call the function with: new objects, shared with nobody.
@@ -54,6 +65,8 @@ class Arguments:
             return self._validate(arguments)
         except _TooDeep:
             raise ArgumentsInvalid(self._told([_DEEP])) from None
+        except Unfit as unfit:
+            raise ArgumentsInvalid(self._told(unfit.problems)) from None
         except Exception as error:
             found = validation_errors(error)
             if found is not None:

@@ -115,19 +115,36 @@ class ToolContext(Generic[Deps]):
             **kwargs,
         )
 
+    def was_called(self, name: str, key: str | None = None) -> bool:
+        """Whether the record answers for this `call`: the tool is entered again, and made it before."""
+        return self._step.was_called(name, f"{self.call_id}/{key or ''}")
+
     def ask(
-        self, question: str, *, data: Any = None, answer: Any = None, expires_in: float | None = None
+        self,
+        question: str,
+        *,
+        data: Any = None,
+        answer: Any = None,
+        schema: Mapping[str, Any] | None = None,
+        expires_in: float | None = None,
     ) -> Any:
         """Asks a person from a plain `def` tool; `await ask_human(...)` is the same for `async def`.
 
         The run pauses here. When it goes on, the tool's body runs again from its first line, and this
         returns the answer: ask before you act, or act through `ctx.call`. `answer` is the type the
-        answer must have; `expires_in` is in seconds.
+        answer must have, or `schema` its JSON Schema; `expires_in` is in seconds.
         """
-        return self._ask(question, "ask", data, answer, expires_in)
+        return self._ask(question, "ask", data, answer, expires_in, schema)
 
-    def _ask(self, question: str, kind: str, data: Any, answer: Any, expires_in: float | None) -> Any:
-        schema = None
+    def _ask(
+        self,
+        question: str,
+        kind: str,
+        data: Any,
+        answer: Any,
+        expires_in: float | None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Any:
         if answer is not None:
             from pydantic import TypeAdapter
 

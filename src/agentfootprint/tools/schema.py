@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ForwardRef, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ForwardRef, Protocol, get_args, get_origin, get_type_hints
 
 from ..errors import ConfigurationError
 from .arguments import Arguments
@@ -16,10 +17,24 @@ from .docstring import Documentation, read_docstring
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["Signature", "schema_of"]
+__all__ = ["Described", "Signature", "schema_of"]
 
 _EMPTY: Any = inspect.Parameter.empty
 _BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class Described(Protocol):
+    """What a tool must know of its function: a `Signature`, or what a server says of a tool."""
+
+    @property
+    def unbound(self) -> bool: ...
+    @property
+    def wants_context(self) -> bool: ...
+    @property
+    def documentation(self) -> Documentation: ...
+    @property
+    def arguments(self) -> Arguments: ...
+    def renamed(self, tool: str) -> Described: ...
 
 
 class Signature:
@@ -52,6 +67,14 @@ class Signature:
         self._parameters = {parameter.name: parameter for parameter in parameters}
         for parameter in parameters:
             self._check(parameter)
+
+    def renamed(self, tool: str) -> Signature:
+        """The same under another name, which messages for the model say."""
+        renamed = copy.copy(self)
+        renamed.tool = tool
+        if "arguments" in self.__dict__:
+            renamed.__dict__["arguments"] = self.arguments.renamed(tool)
+        return renamed
 
     def _is_method(self, first: inspect.Parameter) -> bool:
         # Inside a class body a function is not a method yet; its qualified name tells.

@@ -13,7 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, overload
 from ..errors import ConfigurationError
 from ..flow.codec import digest
 from ..messages import ToolSpec
-from .schema import Signature
+from .schema import Described, Signature
 from .threads import run_in_thread
 
 __all__ = ["Approval", "Tool", "tool"]
@@ -44,7 +44,7 @@ class Tool(Generic[P, R]):
     capabilities: tuple[str, ...]
     max_result_chars: int | None
     is_async: bool
-    _signature: Signature = field(repr=False)
+    _signature: Described = field(repr=False)
     _description: str | None = field(repr=False)
     _spec: ToolSpec | None = field(default=None, init=False, repr=False)
 
@@ -90,6 +90,15 @@ class Tool(Generic[P, R]):
     def fingerprint(self) -> str:
         """Changes when the name or the schema of the arguments does; checkpoints compare it."""
         return digest({"name": self.name, "schema": self.spec.schema})
+
+    def renamed(self, name: str) -> Tool[P, R]:
+        """The same tool under another name.
+
+        Raises:
+            ConfigurationError: vendors refuse the name.
+        """
+        _check_name(name)
+        return replace(self, name=name, _signature=self._signature.renamed(name))
 
     def bind(self, arguments: Mapping[str, Any], raw: str | None = None) -> dict[str, Any]:
         """Checks a call's arguments and returns the keyword arguments for the function.
@@ -233,6 +242,14 @@ def _is_async(function: Any, name: str) -> bool:
     return False
 
 
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"tool name {name!r} is refused by model vendors: use 1 to 64 letters, digits, '_' or '-', "
+            "given as @tool(name=...) where the function's own name does not fit"
+        )
+
+
 def _check_options(
     name: str,
     approval: Approval,
@@ -240,11 +257,7 @@ def _check_options(
     capabilities: tuple[str, ...],
     max_result_chars: int | None,
 ) -> None:
-    if not _NAME.fullmatch(name):
-        raise ConfigurationError(
-            f"tool name {name!r} is refused by model vendors: use 1 to 64 letters, digits, '_' or '-', "
-            "given as @tool(name=...) where the function's own name does not fit"
-        )
+    _check_name(name)
     if approval is not None and not isinstance(approval, (bool, str)) and not callable(approval):
         raise ConfigurationError(
             f"tool {name!r}: approval={approval!r} is neither True or False, a question, nor a function"

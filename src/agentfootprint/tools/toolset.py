@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..errors import ConfigurationError
-from .base import RunContext
+from .base import RunContext, Toolset
+from .combined import Combinable
 from .tool import Tool, make_tool
 
-__all__ = ["StaticToolset", "as_tools"]
+__all__ = ["StaticToolset", "as_tools", "together"]
 
 
-class StaticToolset:
+class StaticToolset(Combinable):
     """A fixed set of tools; plain functions are made tools.
 
     Raises:
@@ -56,3 +57,27 @@ def as_tools(items: Iterable[Tool[..., Any] | Callable[..., Any]]) -> tuple[Tool
             )
         tools.append(made)
     return tuple(tools)
+
+
+async def together(
+    own: Sequence[Tool[..., Any]], toolsets: Sequence[Toolset], ctx: RunContext
+) -> tuple[Tool[..., Any], ...]:
+    """An agent's own tools and those of its toolsets, for one run.
+
+    Raises:
+        ConfigurationError: two of them have one name; says whose they are.
+    """
+    found = list(own)
+    whose = {tool.name.casefold(): "the agent's own" for tool in own}
+    for toolset in toolsets:
+        for tool in await toolset.tools(ctx):
+            other = whose.setdefault(tool.name.casefold(), f"of {toolset!r:.100}")
+            if len(whose) == len(found):  # It has not grown: the name was there.
+                raise ConfigurationError(
+                    f"two tools are named {tool.name!r}, so the model cannot tell them apart: {other}, and "
+                    f"one of "
+                    f"{toolset!r:.100}; put a prefix before the names of a toolset: "
+                    "toolset.prefixed('its_')"
+                )
+            found.append(tool)
+    return as_tools(found)

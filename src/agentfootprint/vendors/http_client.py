@@ -194,7 +194,7 @@ class HTTPClient:
 def _client_for(httpx: ModuleType, base_url: str) -> Callable[[], httpx2.AsyncClient]:
     def make() -> httpx2.AsyncClient:
         made: httpx2.AsyncClient = httpx.AsyncClient(
-            verify=_tls(),
+            verify=tls(),
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
             limits=httpx.Limits(
                 max_connections=1000, max_keepalive_connections=100, keepalive_expiry=KEEP_SECONDS
@@ -207,7 +207,7 @@ def _client_for(httpx: ModuleType, base_url: str) -> Callable[[], httpx2.AsyncCl
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """The certificates this machine trusts: read once, not for each provider while its event loop waits."""
     import httpx2
 
