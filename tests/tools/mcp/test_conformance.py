@@ -1,8 +1,8 @@
 """The official conformance suite for clients, in its own network where this machine lets us have one.
 
-Two scenarios are not passed, because the SDK's provider does not carry them: `2025-03-26-oauth-metadata-backcompat` (it
-refuses metadata that names another issuer, RFC 8414) and `cross-app-access-complete-flow` (it exchanges no tokens of
-another company's identity provider).
+Two scenarios are not passed, because the SDK's provider does not carry them:
+`2025-03-26-oauth-metadata-backcompat` (it refuses metadata that names another issuer, RFC 8414) and
+`cross-app-access-complete-flow` (it exchanges no tokens of another company's identity provider).
 """
 
 from __future__ import annotations
