@@ -303,8 +303,13 @@ async def test_a_store_that_fails_within_a_document_keeps_its_old_chunks() -> No
 
 
 async def test_a_document_that_the_embedder_refuses_is_named() -> None:
-    rag = corpus(embedder=FailingEmbedder(after=1, error=ContextWindowExceeded("too long")))
-    report = await rag.index([RETURNS, DELIVERY], identity=ACME)
+    class Refusing(MockEmbedder):
+        async def embed(self, texts: Sequence[str], *, purpose: Purpose = "document") -> Sequence[Embedding]:
+            if any("Parcels" in text for text in texts):
+                raise ContextWindowExceeded("too long")
+            return await super().embed(texts, purpose=purpose)
+
+    report = await corpus(embedder=Refusing()).index([RETURNS, DELIVERY], identity=ACME)
     assert [(each.source, each.error) for each in report.failed] == [("delivery.md", "delivery.md: too long")]
 
 
