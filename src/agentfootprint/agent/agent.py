@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from ..errors import (
-    AgentFootprintError,
     ConfigurationError,
     IdentityRequired,
-    InputInvalid,
     ReplayRefused,
 )
-from ..events import Event, RunResumed, RunStarted
+from ..events import Event
 from ..flow import Footprint, Run
 from ..identity import MemoryIdentity
 from ..messages import Message
 from ..observe.enable import Enable
 from ..observe.registry import Handle
 from .built import Built
-from .chart import RunInput
 from .checkpoint import Checkpoint
 from .forgetting import Forgotten, forget
+from .nesting import agent_tool
 from .opening import check_stores
 from .permitting import shown_in
-from .question import Prompt, asked_message
+from .question import Prompt
 from .results import Result
-from .resuming import Claims, answers_for, restored
 from .session import Session
 from .stream import AgentStream, Buffer
-from .walk import bounded, walk
+from .turns import fresh_turn, resumed_turn
 
 if TYPE_CHECKING:
     from ..observe.base import Recorder
     from ..observe.pattern import Pattern
+    from ..tools.tool import Approval, Tool
     from .sync import SyncStream
 
 if TYPE_CHECKING:
@@ -139,8 +137,18 @@ class Agent(Built[Output], Generic[Deps, Output]):
             ProviderError, StepFailed, StoreError: the run broke off; `error.footprint` tells what
                 happened and `error.checkpoint` goes on from the last step that finished.
         """
-        return await self._run(
-            None, input, messages, identity, deps, fresh, timeout, recorders, busy_timeout, abandon_paused
+        return await fresh_turn(
+            self,
+            None,
+            input,
+            messages,
+            identity,
+            deps,
+            fresh,
+            timeout,
+            recorders,
+            busy_timeout,
+            abandon_paused,
         )
 
     def stream(
@@ -164,7 +172,8 @@ class Agent(Built[Output], Generic[Deps, Output]):
         """
 
         async def start(buffer: Buffer) -> Result[Output]:
-            return await self._run(
+            return await fresh_turn(
+                self,
                 buffer,
                 input,
                 messages,
@@ -218,49 +227,9 @@ class Agent(Built[Output], Generic[Deps, Output]):
                 be resumed where that is possible at all.
             ResumeDiverged: a tool asks something else than before it paused.
         """
-        claims = Claims(self._shared, self._key)
-        record = await claims.check(checkpoint, self.name, identity)
-        self._check_identity(checkpoint.identity)
-        offer = await self._offered(checkpoint.identity, deps, checkpoint.run_id)
-        answering = self._settings.answering
-        claims.check_output(checkpoint, None if answering is None else answering.contract)
-        if self._approver_differs:
-            claims.check_approver(checkpoint, by)
-        claims.check_tools(checkpoint, {tool.name: tool for tool in offer.tools})
-        given = answers_for(checkpoint, answer, answers)
-        dispatch = self._dispatch(recorders, None)
-        session = self._session(checkpoint.run_id, offer, checkpoint.identity, deps, dispatch, None)
-        run = restored(
-            self._flow,
-            checkpoint,
-            given,
-            by,
-            deps=session,
-            timeout=timeout if timeout is not None else self._timeout,
-            tell=session.hears,
+        return await resumed_turn(
+            self, checkpoint, answer, answers, identity, by, deps, timeout, recorders, busy_timeout
         )
-        claim = await claims.take(checkpoint, record, by, session.dispatcher.idempotent)
-        conversation = self._conversation(checkpoint.identity, fresh=not checkpoint.run.get("conversation"))
-        if conversation is not None:
-            try:
-                session.turn = await conversation.begin(
-                    checkpoint.run_id, wait=busy_timeout, resuming=checkpoint.digest
-                )
-            except BaseException:
-                await bounded(claim.release())
-                raise
-        claim.keep_alive()
-        session.tell(RunResumed, None, self.name, checkpoint.identity, by)
-        try:
-            result = await self._go(run, session)
-        except AgentFootprintError as error:
-            if error.checkpoint is not None:
-                await bounded(claim.done())
-            raise
-        finally:
-            claim.stop()
-        await bounded(claim.done())
-        return result
 
     async def replay(
         self, footprint: Footprint, *, identity: MemoryIdentity | None = None, deps: Deps | None = None
@@ -305,8 +274,47 @@ class Agent(Built[Output], Generic[Deps, Output]):
             raise ReplayRefused(
                 "the footprint was read without its flow: Footprint.load(path, agent.flow) reads it in full"
             )
-        offer = await self._offered(identity, deps, footprint.run_id, shown_in(footprint))
-        return self._session(footprint.run_id, offer, identity, deps, None, None)
+        return await self._session(footprint.run_id, identity, deps, shown=shown_in(footprint))
+
+    # ── within another run ──────────────────────────────────────────────────────────────────────
+
+    def as_tool(
+        self,
+        *,
+        description: str,
+        name: str | None = None,
+        approval: Approval = None,
+        timeout: float | None = None,
+        idempotent: bool = False,
+        capabilities: tuple[str, ...] = (),
+        max_result_chars: int | None = None,
+    ) -> Tool[..., Any]:
+        """The agent as a tool of another one, whose model says what to ask: `ask(input: str)`.
+
+        A call is a run of its own within the run that makes it: of the same identity, with the same deps,
+        apart from any conversation. It has no more time, tokens and money than that run has left, what it
+        uses and costs counts there too, its questions to people pause that run, its record is
+        `footprint.nested[step]`. Recorders hear it if they are attached to this agent.
+
+        Args:
+            description: what it can be asked, for the model that may.
+            name: what that model calls it; the agent's name unless given.
+
+        The other options are those of `@tool`.
+
+        Raises:
+            ConfigurationError: there is no description, or vendors refuse the name.
+        """
+        return agent_tool(
+            self,
+            name=name,
+            description=description,
+            approval=approval,
+            timeout=timeout,
+            idempotent=idempotent,
+            capabilities=capabilities,
+            max_result_chars=max_result_chars,
+        )
 
     # ── watching, copying, closing ──────────────────────────────────────────────────────────────
 
@@ -387,49 +395,3 @@ class Agent(Built[Output], Generic[Deps, Output]):
         return (
             f"<Agent {self.name!r} on {self.provider.name}:{self.provider.model}, {len(self._tools)} tools>"
         )
-
-    # ── one path for all of the above ───────────────────────────────────────────────────────────
-
-    async def _run(
-        self,
-        buffer: Buffer | None,
-        input: Prompt | None,  # noqa: A002
-        messages: Sequence[Message] | None,
-        identity: MemoryIdentity | None,
-        deps: Deps | None,
-        fresh: bool,
-        timeout: float | None,
-        recorders: Iterable[Recorder],
-        busy_timeout: float,
-        abandon_paused: bool,
-    ) -> Result[Output]:
-        asked = asked_message(input, messages)
-        self._check_identity(identity)
-        dispatch = self._dispatch(recorders, buffer)
-        run = Run(self._flow, timeout=timeout if timeout is not None else self._timeout)
-        offer = await self._offered(identity, deps, run.id)
-        session = self._session(run.id, offer, identity, deps, dispatch, buffer)
-        run.deps, run.tell = session, session.hears
-        conversation = self._conversation(identity, fresh)
-        if conversation is not None and messages and (input is not None or len(messages) > 1):
-            raise InputInvalid(
-                "messages= and this identity's stored conversation both say what came before: leave out "
-                "messages, or pass fresh=True"
-            )
-        history = tuple(messages[:-1] if input is None else messages) if messages else ()
-        if conversation is not None:
-            session.turn = turn = await conversation.begin(run.id, wait=busy_timeout, abandon=abandon_paused)
-            try:
-                if turn.abandoned is not None and identity is not None:
-                    await Claims(self._shared, self._key).give_up(identity, turn.abandoned)
-                earlier = await turn.load()
-            except BaseException:
-                await turn.end()
-                raise
-            history = (*earlier, *history)
-        session.tell(RunStarted, None, self.name, identity, asked.text)
-        run.begin(RunInput((asked,), history, conversation is not None))
-        return await self._go(run, session)
-
-    def _go(self, run: Run, session: Session) -> Awaitable[Result[Output]]:
-        return walk(run, session, self._issue)

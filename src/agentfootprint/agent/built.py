@@ -22,7 +22,7 @@ from ..tools.lifetimes import Lifetimes
 from ..tools.tool import Tool
 from ..tools.toolset import as_tools, together
 from .answering import answering_of, check_no_tool
-from .chart import Limits, agent_flow, limit_rules, retry_rules
+from .chart import agent_flow
 from .checkpoint import Checkpoint
 from .checks import (
     check_budget,
@@ -37,6 +37,8 @@ from .checks import (
 from .contract import Contract, OutputFallback
 from .conversation import Conversation
 from .guardrails import Guardrail, check_guardrails
+from .limits import Limits, limit_rules, retry_rules
+from .nesting import Around, agents_among
 from .permitting import check_permissions, offered
 from .pricing import Pricing
 from .resuming import Claims
@@ -89,6 +91,7 @@ class Built(Generic[Output]):
         "_tools",
         "_toolsets",
         "_volatile",
+        "_within",
     )
 
     def __init__(
@@ -190,6 +193,7 @@ class Built(Generic[Output]):
             system,
             {one.id: one for one in memory},
             {one.id: one for one in memories},
+            limits,
             limit_rules(limits),
             max_tokens,
             temperature,
@@ -199,7 +203,14 @@ class Built(Generic[Output]):
             guardrails,
             check_permissions(permissions),
         )
-        self._approver_differs = approver_differs
+        self._within: Sequence[Built[Any]] = agents_among(self._tools)
+        for agent in self._within:
+            if pricing is not None:
+                pricing.check_within(agent._settings.provider, agent._settings.pricing)
+        # Where an agent within asks for a second person, what it asks is asked here.
+        self._approver_differs: bool = approver_differs or any(
+            each._approver_differs for each in self._within
+        )
         self._flow = agent_flow(
             recalls=bool(memory),
             remembers=bool(memories) or state is not None,
@@ -250,22 +261,32 @@ class Built(Generic[Output]):
             return base
         return Dispatch.combined(base, recorders, None if buffer is None else buffer.put)
 
-    def _session(
+    async def _session(
         self,
         run_id: str,
-        offer: Offer,
         identity: MemoryIdentity | None,
         deps: Any,
-        dispatch: Dispatch | None,
-        buffer: Buffer | None,
+        dispatch: Dispatch | None = None,
+        buffer: Buffer | None = None,
+        *,
+        shown: Collection[str] | None = None,
+        around: Around | None = None,
     ) -> Session:
+        """What a run is given. `shown` are the tools that the model was shown, where a record says so;
+        `around` is the run that this one is nested in."""
+        offer = await self._offered(identity, deps, run_id, shown)
         if identity is None and self._recalls:
             identity = MemoryIdentity(conversation_id=run_id)
+        settings, pricing, account = self._settings, self._settings.pricing, None
+        if around is not None:
+            settings = around.limiting(settings)
+            pricing, account = around.pricing_for(settings), around.account
         spending = None
-        if (pricing := self._settings.pricing) is not None:
-            spending = Spending(pricing, identity, self._shared if pricing.windows else None)
+        if pricing is not None:
+            shared = self._shared if pricing.windows else None
+            spending = Spending.of_run(pricing, identity, shared, account)
         return Session(
-            self._settings,
+            settings,
             run_id,
             offer,
             spending=spending,
@@ -317,3 +338,5 @@ class Built(Generic[Output]):
                 "identity=MemoryIdentity(tenant=..., principal=..., conversation_id=...), "
                 "or build the agent with allow_anonymous=True"
             )
+        for agent in self._within:
+            agent._check_identity(identity)

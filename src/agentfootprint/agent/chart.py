@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -35,8 +35,7 @@ from ..events import (
     ToolEnded,
     ToolStarted,
 )
-from ..flow import Decision, Flow, Seq, Step, decide, eq, ge, nonempty, rule
-from ..flow.rules import Check, Rule, check
+from ..flow import Decision, Flow, Seq, Step, decide
 from ..messages import LLMRequest, LLMResponse, Message, ToolCall, ToolSpec, Usage
 from ..tools.arguments import fresh
 from ..tools.base import RunContext
@@ -53,7 +52,7 @@ from .answering import (
 from .contract import as_answer
 from .history import close_calls, heal
 from .model_call import ModelCall
-from .paying import bill, paid
+from .paying import Charge, bill, charges_in, paid, take_charges
 from .recalling import Shown, recall_from
 from .remembering import remember_in, usage_aside
 from .results import FILTERED
@@ -61,7 +60,7 @@ from .session import Session
 from .spending import Spent
 from .telling import explain, narrate
 
-__all__ = ["AgentState", "Limits", "RunInput", "agent_flow", "limit_rules", "retry_rules"]
+__all__ = ["AgentState", "RunInput", "agent_flow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,8 @@ class AgentState(TypedDict, total=False):
     input: RunInput
     history: Seq[Message]
     recalled: Seq[Message]
-    charges: Seq[Spent]
+    charges: Seq[Charge]
+    charged: int
     memories: tuple[str, ...]
     system: str | None
     messages: Seq[Message]
@@ -102,52 +102,6 @@ class AgentState(TypedDict, total=False):
 
 
 C = Step[AgentState]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Where a run ends although the model asks for more; None is no limit."""
-
-    max_iterations: int | None = 20
-    max_tool_calls: int | None = None
-    max_total_tokens: int | None = None
-    cost_budget: bool = False
-
-
-def limit_rules(limits: Limits) -> tuple[Rule, ...]:
-    """The rules of `route`, in the order tried. The names of limits are those of `StopReason`."""
-    rules = [rule("the last answer was asked for", "answer", stop=nonempty())]
-    if limits.cost_budget:
-        rules.insert(0, rule("cost_budget", "answer", stop=eq("cost_budget")))
-    if limits.max_iterations is not None:
-        rules.append(rule("max_iterations", "limit", pending=nonempty(), iteration=ge(limits.max_iterations)))
-    if limits.max_tool_calls is not None:
-        rules.append(
-            rule("max_tool_calls", "limit", pending=nonempty(), tool_count=ge(limits.max_tool_calls + 1))
-        )
-    if limits.max_total_tokens is not None:
-        spent = _all_spent(limits.max_total_tokens)
-        rules.append(rule("max_tokens", "limit", pending=nonempty(), usage=spent))
-    rules.append(rule("the model asked for tools", "tools", pending=nonempty()))
-    return tuple(rules)
-
-
-def retry_rules(limits: Limits) -> tuple[Rule, ...]:
-    """The limits at which no other answer is asked for."""
-    rules = []
-    if limits.max_iterations is not None:
-        rules.append(rule("max_iterations", "settle", iteration=ge(limits.max_iterations)))
-    if limits.max_total_tokens is not None:
-        rules.append(rule("max_tokens", "settle", usage=_all_spent(limits.max_total_tokens)))
-    return tuple(rules)
-
-
-def _all_spent(most: int) -> Check:
-    # What a vendor does not report is not nothing: a limit that cannot be held counts as reached.
-    return check(
-        f"has {most} tokens or more, or tokens that were not reported",
-        lambda usage: usage.total_tokens >= most or usage.unreported > 0,
-    )
 
 
 # ── the steps ───────────────────────────────────────────────────────────────────────────────────
@@ -190,7 +144,7 @@ async def recall(c: C, name: str) -> None:
     own.tell(MemoryRecalled, c, name, len(shown.messages), time.monotonic() - begun)
     c.extend("recalled", shown.messages)
     if shown.spent is not None:
-        c.extend("charges", (shown.spent,))
+        c.append("charges", Charge(shown.spent))
 
 
 _EVERY_SLOT = Decision(("system", "messages", "tools"), "the first turn fills every slot")
@@ -250,6 +204,7 @@ def tools(c: C) -> None:
 async def call_model(c: C) -> None:
     """The model answers."""
     own = session(c)
+    take_charges(c, own)
     settings = own.settings
     contract = None if settings.answering is None else settings.answering.contract
     final = None if contract is None else contract.tool
@@ -304,6 +259,8 @@ async def call_tools(c: C, call: ToolCall) -> None:
         own.tell(ToolStarted, c, call.name, call.id, fresh(call.arguments))
     begun = time.monotonic()
     done = await own.dispatcher.dispatch(c, call)
+    if charges := charges_in(c):
+        c.extend("charges", charges)
     c.append("history", done.message)
     if own.wants(ToolEnded):
         took = time.monotonic() - begun
@@ -441,5 +398,12 @@ def agent_flow(
         flow.step(to=last)(settle)
     if remembers:
         flow.step(remember)
-    flow.narrator, flow.explainer = narrate, explain
+    flow.narrator, flow.explainer, flow.nested_code = narrate, explain, _code_within
     return flow
+
+
+def _code_within(told: Mapping[str, Any]) -> Flow[Any] | None:
+    """What reads the record of an agent that a tool has asked: the chart that has every step there is."""
+    if told.get("kind") != "agent":
+        return None
+    return agent_flow(recalls=True, remembers=True, dynamic_system=True, guards=True, checks=True)

@@ -1,25 +1,29 @@
-"""What a step's calls of models cost, written down with it."""
+"""What a run's calls of models, and what it has others ask of models, cost: written down with its steps."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..cost.prices import usd_of
 from ..errors import CostBudgetExceeded
 from ..events import CostTicked, LimitReached
+from ..flow import Seq
 from ..flow.again import Stored
 from ..flow.codec import decode
+from ..flow.nested import Nested, nested_in
+from ..messages import Usage
 from .spending import Spent
 
 if TYPE_CHECKING:
-    from ..flow import Run, Step
+    from ..flow import Run, Step, StepRecord
     from ..messages import LLMResponse
     from .session import Session
 
-__all__ = ["bill", "paid", "spent_by"]
+__all__ = ["Charge", "bill", "charges_in", "paid", "spent_by", "take_charges", "used_by"]
 
 LOST = "lost"
 """The call by which a step that breaks off leaves what it has spent."""
@@ -42,12 +46,34 @@ async def paid(
     return reply
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What something beside the run's own model has spent for it: finding a memory, a run within it. None is
+    what is not counted there, or not priced."""
+
+    spent: Spent | None = None
+    usage: Usage | None = None
+
+
+def take_charges(c: Step[Any], own: Session) -> None:
+    """What was charged since the model was asked last becomes part of the run's cost and usage."""
+    charges: Seq[Charge] | None = c.get("charges")
+    counted = c.get("charged", 0) if charges else 0
+    if charges is None or counted == len(charges):
+        return
+    new = charges[counted:]
+    c["charged"] = len(charges)
+    c["usage"] = sum((each.usage for each in new if each.usage is not None), c["usage"])
+    if own.spending is not None:
+        c["cost"] = sum((each.spent for each in new if each.spent is not None), c.get("cost") or Spent())
+
+
 @contextmanager
 def bill(c: Step[Any], own: Session, kind: Literal["model", "memory"]) -> Iterator[None]:
     """What is spent within becomes part of the run's cost. `kind` says what the models are asked for."""
     spending = own.spending
     assert spending is not None
-    before = c.get("cost") or sum(c.get("charges", ()), Spent())
+    before = c.get("cost") or Spent()
     while c.was_called(LOST):
         before = c.call_now(LOST, spending.so_far, returns=Spent)
     spending.begin(kind, before, partial(own.tell, CostTicked, c), partial(own.tell, LimitReached, c))
@@ -61,11 +87,40 @@ def bill(c: Step[Any], own: Session, kind: Literal["model", "memory"]) -> Iterat
 
 
 def spent_by(run: Run) -> Spent | None:
-    """What a run has spent, the step it broke off in included; None when its agent prices nothing."""
+    """What a run has spent, the steps it stands in included; None when its agent prices nothing."""
+    found: Spent | None = run.get("cost")
     broken = run.root.open
     for call in reversed(() if broken is None else broken.calls):
         if call.name == LOST:
-            spent: Spent = decode(Spent, call.result.data) if type(call.result) is Stored else call.result
-            return spent
-    found: Spent | None = run.get("cost")
+            lost: Spent = decode(Spent, call.result.data) if type(call.result) is Stored else call.result
+            return lost
+    if found is None:
+        return None
+    return sum((each.spent for each in _open_charges(run) if each.spent is not None), found)
+
+
+def used_by(run: Run) -> Usage:
+    """The tokens that a run has used, the steps it stands in included."""
+    usage: Usage = run.get("usage", Usage())
+    return sum((each.usage for each in _open_charges(run) if each.usage is not None), usage)
+
+
+def _open_charges(run: Run) -> list[Charge]:
+    """What was charged since the model was asked last, also in steps that have not been joined yet."""
+    known: Seq[Charge] = run.get("charges", Seq())
+    found = list(known[run.get("charged", 0) :])
+    for child in run.root.children or ():
+        if child.done:
+            found += child.state["charges"].value[len(known) :] if "charges" in child.state else ()
+        elif child.open is not None:
+            found += charges_in(child.open)
     return found
+
+
+def charges_in(step: StepRecord) -> list[Charge]:
+    """What was charged in the calls of a step."""
+    call = nested_in(step)
+    if call is None:
+        return []
+    charge = Nested.of(call.result).told.get("charge")
+    return [] if charge is None else [decode(Charge, charge)]

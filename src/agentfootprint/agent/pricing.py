@@ -35,10 +35,11 @@ class Pricing:
         self._beside: dict[int, Pricing] = {}
         self._refuse_unknown([(one.name, one.model) for one in leaves(provider)])
 
-    def _refuse_unknown(self, models: Sequence[tuple[str, str]]) -> None:
+    def _refuse_unknown(self, models: Sequence[tuple[str, str]], table: PricingTable | None = None) -> None:
         if self.budget is None or self.budget.unpriced != "refuse":
             return
-        unknown = [f"{name}:{model}" for name, model in models if self.table.cost(name, model, _ONE) is None]
+        table = self.table if table is None else table
+        unknown = [f"{name}:{model}" for name, model in models if table.cost(name, model, _ONE) is None]
         if unknown:
             raise ConfigurationError(
                 f"cost_budget= cannot be kept: pricing_table has no price for {', '.join(unknown)}. Give it "
@@ -57,6 +58,16 @@ class Pricing:
         if id(provider) not in self._beside:
             self._beside[id(provider)] = Pricing(provider, self.table, self.budget, self.name)
         return self._beside[id(provider)]
+
+    def check_within(self, provider: LLMProvider, own: Pricing | None) -> None:
+        """Refuses the provider of an agent within whose models have no price, neither in its own table nor,
+        where it has none, in this one.
+
+        Raises:
+            ConfigurationError: the budget could not be kept.
+        """
+        table = self.table if own is None else own.table
+        self._refuse_unknown([(one.name, one.model) for one in leaves(provider)], table)
 
     def check_embedder(self, embedder: object) -> None:
         """Refuses an embedder whose model has no price as the constructor refuses a provider.

@@ -12,7 +12,7 @@ from ..flow import Ask, Footprint, Run
 from ..messages import Message, Usage
 from .checkpoint import Checkpoint
 from .history import settled
-from .paying import spent_by
+from .paying import spent_by, used_by
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -60,8 +60,7 @@ class _Ended:
     @property
     def usage(self) -> Usage:
         """Tokens of the whole run so far, across its pauses."""
-        usage: Usage = self._run.get("usage", Usage())
-        return usage
+        return used_by(self._run)
 
     @property
     def cost(self) -> Decimal | None:

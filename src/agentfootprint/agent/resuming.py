@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import (
@@ -18,17 +18,26 @@ from ..errors import (
 )
 from ..flow import Ask, Flow, Run
 from ..flow.codec import encode
-from ..flow.journal import UNANSWERED
 from ..flow.snapshot import restore
 from ..identity import MemoryIdentity
-from ..messages import Usage
 from ..state.base import Record, StateKey, StateStore
 from ..tools.tool import Tool
 from .checkpoint import Checkpoint, pack
 from .contract import Contract
+from .paying import used_by
 from .session import Session
 
-__all__ = ["Claim", "Claims", "answers_for", "fitting", "restored"]
+__all__ = [
+    "Claim",
+    "Claims",
+    "answers_for",
+    "check_approver",
+    "check_output",
+    "check_tools",
+    "draft",
+    "fitting",
+    "restored",
+]
 
 RECLAIM_SECONDS = 30.0
 """After this long without a word, a claim whose tools are all idempotent may be taken again."""
@@ -49,27 +58,7 @@ class Claims:
 
     async def issue(self, run: Run, session: Session, agent: str, ttl: float | None) -> Checkpoint:
         """Makes the checkpoint of a run that stands still, and records it."""
-        asks = [record.ask for record in run.asks]
-        now = time.time()
-        snapshot: dict[str, Any] = {**run.snapshot(), "conversation": session.turn is not None}
-        if (answering := session.settings.answering) is not None:
-            snapshot["output"] = answering.contract.fingerprint
-        packed, texts = pack(snapshot)
-        checkpoint = Checkpoint(
-            agent=agent,
-            identity=session.identity,
-            created=now,
-            expires=None if ttl is None else now + ttl,
-            tools={
-                name: tool.fingerprint
-                for ask in asks
-                if (name := ask.tool) is not None and (tool := session.dispatcher.get(name)) is not None
-            },
-            asks=asks,
-            usage=run.get("usage", Usage()),
-            packed=packed,
-            texts=texts,
-        )
+        checkpoint = draft(run, session, agent, ttl)
         if self._key is not None:
             checkpoint = checkpoint.signed(self._key)
         value = {"status": "open", "ends": checkpoint.expires}
@@ -111,35 +100,6 @@ class Claims:
         if record.value["status"] == "abandoned":
             raise CheckpointUsed("the question was given up: the conversation went on without its answer")
         return record
-
-    def check_tools(self, checkpoint: Checkpoint, tools: Mapping[str, Tool[..., Any]]) -> None:
-        for name, fingerprint in checkpoint.tools.items():
-            tool = tools.get(name)
-            if tool is None:
-                raise CheckpointMismatch(f"a call of tool {name!r} waits, which this agent does not have")
-            if tool.fingerprint != fingerprint:
-                raise CheckpointMismatch(
-                    f"a call of tool {name!r} waits, whose arguments have another schema now: "
-                    "resume it with the code that paused it"
-                )
-
-    def check_approver(self, checkpoint: Checkpoint, by: str | None) -> None:
-        if not any(ask.tool is not None for ask in checkpoint.asks):
-            return
-        requester = None if checkpoint.identity is None else checkpoint.identity.principal
-        if by is None or by == requester:
-            raise AnswerInvalid(
-                "an approval of this agent is given by somebody else than who asked for it: resume it with "
-                "by= the name of who approves"
-            )
-
-    def check_output(self, checkpoint: Checkpoint, contract: Contract | None) -> None:
-        if checkpoint.run.get("output") != (None if contract is None else contract.fingerprint):
-            raise CheckpointMismatch(
-                "the run was to answer with another type than this agent, or its model is held to it in "
-                "another way: resume it with the output= that it was begun with, and with a provider of the "
-                "same abilities"
-            )
 
     async def take(
         self,
@@ -234,6 +194,81 @@ def _ttl(ends: float | None) -> float | None:
     return None if ends is None else max(ends - time.time(), 0.0) + _KEPT_AFTER
 
 
+def draft(run: Run, session: Session, agent: str, ttl: float | None) -> Checkpoint:
+    """The checkpoint of a run that stands still; nobody can resume it before it is recorded or signed."""
+    asks = [record.ask for record in run.asks]
+    now = time.time()
+    snapshot: dict[str, Any] = {**run.snapshot(), "conversation": session.turn is not None}
+    if (answering := session.settings.answering) is not None:
+        snapshot["output"] = answering.contract.fingerprint
+    packed, texts = pack(snapshot)
+    waiting = {ask.tool: None for ask in asks} | dict.fromkeys(_waiting(run))
+    return Checkpoint(
+        agent=agent,
+        identity=session.identity,
+        created=now,
+        expires=None if ttl is None else now + ttl,
+        tools={
+            name: tool.fingerprint
+            for name in waiting
+            if name is not None and (tool := session.dispatcher.get(name)) is not None
+        },
+        asks=asks,
+        usage=used_by(run),
+        packed=packed,
+        texts=texts,
+    )
+
+
+def _waiting(run: Run) -> Iterable[str]:
+    """The tools whose calls wait, also for a question of what runs within them."""
+    for child in run.root.children or ():
+        if child.index is not None and child.open is not None and child.open.status == "paused":
+            calls = child.state["pending"].value if child.open.node == "call_tools" else ()
+            yield from (call.name for call in calls[child.index : child.index + 1])
+
+
+def check_tools(checkpoint: Checkpoint, tool_of: Callable[[str], Tool[..., Any] | None]) -> None:
+    """Raises:
+    CheckpointMismatch: a tool whose call waits is not there, or takes other arguments.
+    """
+    for name, fingerprint in checkpoint.tools.items():
+        tool = tool_of(name)
+        if tool is None:
+            raise CheckpointMismatch(f"a call of tool {name!r} waits, which this agent does not have")
+        if tool.fingerprint != fingerprint:
+            raise CheckpointMismatch(
+                f"a call of tool {name!r} waits, whose arguments have another schema now: "
+                "resume it with the code that paused it"
+            )
+
+
+def check_approver(checkpoint: Checkpoint, by: str | None) -> None:
+    """Raises:
+    AnswerInvalid: an approval is not given by a person other than the one whose run it is.
+    """
+    if not any(ask.tool is not None for ask in checkpoint.asks):
+        return
+    requester = None if checkpoint.identity is None else checkpoint.identity.principal
+    if by is None or by == requester:
+        raise AnswerInvalid(
+            "an approval of this agent is given by somebody else than who asked for it: resume it with "
+            "by= the name of who approves"
+        )
+
+
+def check_output(checkpoint: Checkpoint, contract: Contract | None) -> None:
+    """Raises:
+    CheckpointMismatch: the run was to answer with another type.
+    """
+    if checkpoint.run.get("output") != (None if contract is None else contract.fingerprint):
+        raise CheckpointMismatch(
+            "the run was to answer with another type than this agent, or its model is held to it in "
+            "another way: resume it with the output= that it was begun with, and with a provider of the "
+            "same abilities"
+        )
+
+
 def answers_for(checkpoint: Checkpoint, answer: Any, answers: Mapping[str, Any] | None) -> dict[str, Any]:
     """The answers by the ids of their questions, each of the right kind.
 
@@ -290,8 +325,5 @@ def restored(
 ) -> Run:
     """The run as it stood, with its answers, ready to go on."""
     run = restore(flow, checkpoint.run, **options, answers=answers)
-    for step in run.journal:
-        for record in step.asks:
-            if record.ask.id in answers and record.answer is not UNANSWERED:
-                record.by = by
+    run.answered_by(answers, by)
     return run

@@ -30,6 +30,7 @@ from ..identity import MemoryIdentity
 from ..tools.context import Progress
 from ..tools.dispatch import Dispatcher
 from ..tools.tool import Tool
+from .limits import Limits
 from .permitting import Gate
 from .pricing import Pricing
 from .spending import Spending
@@ -59,6 +60,7 @@ class Settings:
     system: str | Callable[..., Any] | None
     recalled: Mapping[str, Memory | RAG]
     memories: Mapping[str, Memory]
+    limits: Limits
     rules: tuple[Rule, ...]
     max_tokens: int | None
     temperature: float | None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ..cost.estimate import InputEstimate
-from ..cost.ledger import Counted, Ledger
+from ..cost.ledger import Ledger
 from ..cost.prices import usd_of
 from ..embedders.usage import EmbeddingUsage
 from ..errors import (
@@ -21,6 +20,7 @@ from ..messages import LLMRequest, LLMResponse, Usage
 from ..providers.attempts import gate, settle
 from ..providers.base import LLMProvider, leaves
 from ..vendors.failures import declined
+from .account import Account, Reservation
 from .pricing import Pricing
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ Ask = Callable[[LLMRequest], Awaitable[LLMResponse]]
 Tick = Callable[[str, str, str, Usage | None, str | None, str | None], None]
 """Hears of a call: its kind, provider and model, its usage, its cost and the run's so far in USD."""
 Warned = Callable[[str, float], None]
-
-_log = logging.getLogger("agentfootprint.cost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +65,13 @@ class Spent:
 
 
 class Spending:
-    """One run's money. Model calls go through `pay_for`."""
+    """One run's calls of models, one at a time, and what they cost. They go through `pay_for`."""
 
     __slots__ = (
         "_answering",
         "_capped",
-        "_counted",
         "_input",
         "_kind",
-        "_ledger",
         "_pricing",
         "_reserved",
         "_spent",
@@ -84,16 +80,16 @@ class Spending:
         "_under_way",
         "_warn",
         "_warned",
+        "account",
     )
 
-    def __init__(self, pricing: Pricing, identity: MemoryIdentity | None, state: StateStore | None) -> None:
+    def __init__(self, pricing: Pricing, account: Account) -> None:
+        self.account = account
         self._pricing = pricing
         self._spent = Spent()
         self._input = InputEstimate()
         self._tokens = 0
-        self._ledger: Ledger | None = None
-        self._reserved = 0
-        self._counted: list[Counted] = []
+        self._reserved: Reservation | None = None
         self._answering = False
         self._capped = False
         self._under_way = False
@@ -101,19 +97,31 @@ class Spending:
         self._kind = "model"
         self._tick: Tick | None = None
         self._warn: Warned | None = None
-        if pricing.budget is not None and state is not None:
-            enforced = pricing.budget.on_exceed == "halt"
-            self._ledger = Ledger(state, pricing.name, pricing.windows, identity, enforced=enforced)
+
+    @staticmethod
+    def of_run(
+        pricing: Pricing,
+        identity: MemoryIdentity | None,
+        state: StateStore | None,
+        above: Account | None = None,
+    ) -> Spending:
+        """That of a run: with a budget of its own, its windows in `state`, and the account of the run that
+        it is nested in."""
+        budget, ledger = pricing.budget, None
+        if budget is not None and state is not None:
+            enforced = budget.on_exceed == "halt"
+            ledger = Ledger(state, pricing.name, pricing.windows, identity, enforced=enforced)
+        return Spending(pricing, Account(budget, ledger, above))
 
     def begin(self, kind: str, spent: Spent, tick: Tick, warn: Warned) -> None:
         """Goes on from what the run has spent so far. `kind` says what its calls are for."""
         self._spent = replace(spent, cut=False)
+        self.account.knows_of(spent.nano + spent.held)
         self._kind, self._tick, self._warn = kind, tick, warn
 
     def again(self, tick: Tick) -> Spending:
         """For what is still to be done when the run is over: another one, of the same budget."""
-        other = Spending(self._pricing, None, None)
-        other._ledger = self._ledger
+        other = Spending(self._pricing, self.account)
         other.begin("memory", self._spent, tick, lambda limit, value: None)
         return other
 
@@ -132,8 +140,7 @@ class Spending:
             self._spent += Spent(cost or 0, unknown=cost is None)
             self._tell(tick, "embedding", each.provider, each.model, each.usage, cost)
         known = sum(cost for cost in costs if cost is not None)
-        if self._ledger is not None and known:
-            await self._ledger_says(self._ledger.count(known))
+        await self.account.count(known)
         return Spent(known, unknown=costs.count(None))
 
     async def pay_for(
@@ -177,26 +184,29 @@ class Spending:
     async def _affordable(self, request: LLMRequest) -> LLMRequest:
         """Reserves a call, and limits its answer to what can be paid."""
         self._capped = False
-        budget = self._pricing.budget
-        if budget is None:
+        budgets = self.account.budgets
+        if not budgets:
             return request
         self._tokens = self._input.of(request)
         provider = self._pricing.provider
-        wanted = request.max_tokens or budget.max_output_tokens
-        if budget.on_exceed == "warn":
-            await self._reserve(self._pricing.worst(provider, self._tokens, wanted))
-            return request
-        output = wanted
+        output = wanted = request.max_tokens or self._longest()
         for _ in range(TRIES):
             if await self._reserve(self._pricing.worst(provider, self._tokens, output)):
                 self._capped = output < wanted
-                return request if request.max_tokens == output else replace(request, max_tokens=output)
+                if request.max_tokens == output or all(each.on_exceed == "warn" for each in budgets):
+                    return request
+                return replace(request, max_tokens=output)
             if request.max_tokens is not None:
                 break  # Whoever asked for so many tokens is not given fewer.
-            output = min(wanted, self._fitting(provider, wanted, await self._left()))
+            left = await self.account.left()
+            output = wanted if left is None else min(wanted, self._fitting(provider, wanted, left))
             if output < min(LEAST_OUTPUT, wanted):
                 break
         raise self._refusal(provider, wanted)
+
+    def _longest(self) -> int:
+        """The tokens of an answer that nobody has limited, by the nearest budget."""
+        return self.account.budgets[0].max_output_tokens
 
     def _fitting(self, provider: LLMProvider, wanted: int, left: int) -> int:
         """How many tokens of an answer can be paid."""
@@ -206,46 +216,22 @@ class Spending:
 
     async def _again(self, provider: LLMProvider, request: LLMRequest, failed: Exception) -> None:
         await self._over(failed)
-        budget = self._pricing.budget
-        if budget is not None:
-            output = request.max_tokens or budget.max_output_tokens
-            worst = self._pricing.worst(provider, self._tokens, output)
-            if not await self._reserve(worst) and budget.on_exceed == "halt":
+        if self.account.budgets:
+            output = request.max_tokens or self._longest()
+            if not await self._reserve(self._pricing.worst(provider, self._tokens, output)):
                 raise self._refusal(provider, output)
         self._under_way = True
 
     async def _reserve(self, worst: int) -> bool:
-        """Reserves in the run and in every window. A warning takes the place of a refusal."""
-        budget = self._pricing.budget
-        assert budget is not None
-        left = self._run_left()
-        fits = left is None or worst <= left
-        if not fits and budget.on_exceed == "halt":
+        """Whether there is enough for a call. Where a budget only warns, a warning takes the place of a
+        refusal."""
+        self._reserved = await self.account.reserve(worst)
+        if self._reserved is None:
             return False
-        if self._ledger is not None:
-            counted = await self._ledger.reserve(worst)
-            if counted is None:
-                return False
-            self._counted = counted
-            if budget.on_exceed == "warn":
-                left = await self._ledger.left()
-                fits = fits and (left is None or left >= 0)
-        self._reserved = worst
-        if not fits and not self._warned and self._warn is not None:
+        if self._reserved.over and not self._warned and self._warn is not None:
             self._warned = True
             self._warn("cost_budget", float(usd_of(self._spent.nano + self._spent.held + worst)))
-        return fits
-
-    def _run_left(self) -> int | None:
-        budget = self._pricing.budget
-        if budget is None or budget.limit is None:
-            return None
-        return budget.limit - self._spent.nano - self._spent.held
-
-    async def _left(self) -> int:
-        run = self._run_left()
-        window = None if self._ledger is None else await self._ledger.left()
-        return min(left for left in (run, window) if left is not None)
+        return True
 
     def _refusal(self, provider: LLMProvider, output: int) -> CostBudgetExceeded:
         worst = usd_of(self._pricing.worst(provider, self._tokens, output))
@@ -290,26 +276,20 @@ class Spending:
 
     def _keep(self) -> None:
         """An attempt of unknown cost keeps its reservation."""
+        reserved, self._reserved = self._reserved, None
         spent, self._under_way = self._spent, False
-        self._spent = replace(spent, held=spent.held + self._reserved, unknown=spent.unknown + 1)
-        self._reserved, self._counted = 0, []
+        held = 0 if reserved is None else reserved.amount
+        self._spent = replace(spent, held=spent.held + held, unknown=spent.unknown + 1)
+        if reserved is not None:
+            self.account.keep(reserved)
 
     async def _settle(self, cost: int) -> None:
         """An attempt's cost takes the place of its reservation."""
-        reserved, counted = self._reserved, self._counted
-        self._reserved, self._counted = 0, []
+        reserved, self._reserved = self._reserved, None
         spent, self._under_way = self._spent, False
         self._spent = replace(spent, nano=spent.nano + cost)
-        if self._ledger is not None and counted:
-            # Where it fails the reservation stays counted, which is on the safe side.
-            await self._ledger_says(self._ledger.settle(counted, cost - reserved))
-
-    async def _ledger_says(self, said: Awaitable[None]) -> None:
-        """The call is made: that its cost cannot be counted is told, and changes nothing."""
-        try:
-            await said
-        except Exception as error:
-            _log.warning("what a call cost could not be counted in windows of time: %s", error)
+        if reserved is not None:
+            await self.account.settle(reserved, cost)
 
     def _told(self, provider: str, model: str, usage: Usage | None, cost: int | None) -> None:
         if self._tick is not None:

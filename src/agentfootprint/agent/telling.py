@@ -9,6 +9,7 @@ from ..flow import Call, Footprint, StepRecord, Version
 from ..flow.again import WITHHELD, Stored
 from ..flow.codec import decode
 from ..flow.journal import UNANSWERED
+from ..flow.nested import Nested, nested_in
 from ..flow.redaction import REDACTED, known_secrets, scrub
 from ..flow.slices import backward, origin
 from ..flow.telling import short, tell_decision, tell_slice
@@ -109,6 +110,9 @@ def _tool(footprint: Footprint, step: StepRecord) -> list[str]:
         else:
             by = f" by {record.by}" if record.by else ""
             lines.append(f"{asked}. Answered{by}: {short(record.answer)}.")
+    if (inner := _within(footprint, step)) is not None:
+        lines.append(f"  Within {inner.told['name']}:")
+        lines += [f"    {line}" for line in inner.footprint.narrative().splitlines()]
     for version in step.writes:
         if version.key == "history" and version.value is WITHHELD:
             lines.append("  The result of a tool was withheld.")
@@ -120,6 +124,12 @@ def _tool(footprint: Footprint, step: StepRecord) -> list[str]:
                 took = "".join(f" ({_took(call)})" for call in own)
                 lines.append(f"  {message.name} {verb}: {_quote(message.text)}{took}.")
     return lines
+
+
+def _within(footprint: Footprint, step: StepRecord) -> Nested | None:
+    """The run that a tool's call made; None when there was none, or when it was withheld."""
+    call = nested_in(step)
+    return None if call is None or call.result is WITHHELD else Nested.of(call.result, footprint.code)
 
 
 def _limit(footprint: Footprint, step: StepRecord) -> list[str]:
@@ -269,6 +279,13 @@ def explain(footprint: Footprint, version: Version, index: int | None, limit: in
         for record in step.asks
         if record.answer is not UNANSWERED
     ]
+    rests_on = {version.step for version in found.versions}
+    for step in steps:
+        inner = _within(footprint, step) if step.number in rests_on else None
+        if inner is not None and inner.told["output"] in inner.footprint.state:
+            lines.append(f"Within {inner.told['name']} ({step.id}):")
+            why = inner.footprint.why(inner.told["output"], limit=limit)
+            lines += [f"  {line}" for line in why.splitlines()]
     if asked:
         lines.append("People were asked:")
         lines += asked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ..identity import MemoryIdentity
@@ -47,9 +47,19 @@ class Ledger:
         self._enforced = enforced
         self._clock = clock
 
-    async def reserve(self, amount: int) -> list[Counted] | None:
+    @property
+    def state(self) -> StateStore:
+        """Where it counts."""
+        return self._state
+
+    async def reserve(
+        self, amount: int, *, besides: Collection[StateKey] = frozenset()
+    ) -> list[Counted] | None:
         """Counts an amount as spent in every window; None, and nothing is counted, when it goes beyond
         one of them. Returns where it was counted.
+
+        Args:
+            besides: counters that have it already: they are looked at, and not counted into.
 
         Raises:
             StoreError: the state store could not say; what was counted before stays counted.
@@ -58,10 +68,15 @@ class Ledger:
         for window in self._windows:
             key, ttl = self._counter(window)
             limit = window.limit if self._enforced else None
-            if await self._state.increment(key, amount, limit=limit, ttl=ttl) is None:
+            if key in besides:
+                fits = limit is None or await self._total(key, ttl) <= limit
+            else:
+                fits = await self._state.increment(key, amount, limit=limit, ttl=ttl) is not None
+            if not fits:
                 await self.settle(counted, -amount)
                 return None
-            counted.append((key, ttl))
+            if key not in besides:
+                counted.append((key, ttl))
         return counted
 
     async def settle(self, counted: Sequence[Counted], difference: int) -> None:
@@ -70,15 +85,20 @@ class Ledger:
             for key, ttl in counted:
                 await self._state.increment(key, difference, ttl=ttl)
 
-    async def count(self, amount: int) -> None:
-        """Counts what was spent already, whether or not it goes beyond a limit.
+    async def count(self, amount: int, *, besides: Collection[StateKey] = frozenset()) -> list[Counted]:
+        """Counts what was spent already, whether or not it goes beyond a limit. Returns where it was counted.
+
+        Args:
+            besides: counters that have it already.
 
         Raises:
             StoreError: the state store could not count it in every window.
         """
-        for window in self._windows:
-            key, ttl = self._counter(window)
+        counters = [self._counter(window) for window in self._windows]
+        counted = [(key, ttl) for key, ttl in counters if key not in besides]
+        for key, ttl in counted:
             await self._state.increment(key, amount, ttl=ttl)
+        return counted
 
     async def left(self) -> int | None:
         """What the tightest window has left; None without windows."""
@@ -86,7 +106,9 @@ class Ledger:
         return min(found, default=None)
 
     async def _spent(self, window: SpendingWindow) -> int:
-        key, ttl = self._counter(window)
+        return await self._total(*self._counter(window))
+
+    async def _total(self, key: StateKey, ttl: float) -> int:
         total = await self._state.increment(key, 0, ttl=ttl)
         assert total is not None  # Without a limit nothing is refused.
         return total

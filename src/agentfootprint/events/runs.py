@@ -31,20 +31,24 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
+    """A run begins. `within` is the id of the run whose tool it is; None is a run of its own."""
+
     type: ClassVar[str] = "run.started"
     agent: str
     identity: MemoryIdentity | None
     input: str
+    within: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunResumed(Event):
-    """A paused or broken-off run goes on. `by` is who answered."""
+    """A paused or broken-off run goes on. `by` is who answered, `within` the run whose tool it is."""
 
     type: ClassVar[str] = "run.resumed"
     agent: str
     identity: MemoryIdentity | None
     by: str | None
+    within: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from .codec import digest
 from .journal import Label, Version
 
 if TYPE_CHECKING:
+    from ..tools.context import ToolContext
+    from ..tools.tool import Approval, Tool
     from .footprint import Footprint
     from .run import Run
 
@@ -90,7 +92,8 @@ class Flow(Generic[S]):
     flow (or the branch) ends there.
 
     A kind of flow that has words of its own sets `narrator` (tells a whole run) and `explainer`
-    (tells what a version, or one item of it, rests on, in at most so many lines).
+    (tells what a version, or one item of it, rests on, in at most so many lines). One whose steps have
+    others run sets `nested_code`, which finds the code of these by what is told of their runs.
 
     Args:
         name: shown in records and pictures.
@@ -107,6 +110,7 @@ class Flow(Generic[S]):
         self.state_type = state
         self.narrator: Callable[[Footprint], str] | None = None
         self.explainer: Callable[[Footprint, Version, int | None, int], str] | None = None
+        self.nested_code: Callable[[Mapping[str, Any]], Flow[Any] | None] | None = None
         self._nodes: dict[str, Node] = {}
         self._chart: Chart | None = None
 
@@ -233,6 +237,53 @@ class Flow(Generic[S]):
         run = restore(self, snapshot, answers=answers, **options)
         await run.go()
         return run
+
+    def as_tool(
+        self,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        input: Any = None,  # noqa: A002
+        output: str = "output",
+        deps: Callable[[ToolContext[Any]], Any] | None = None,
+        approval: Approval = None,
+        timeout: float | None = None,
+        idempotent: bool = False,
+        capabilities: tuple[str, ...] = (),
+        max_result_chars: int | None = None,
+    ) -> Tool[..., Any]:
+        """The flow as a tool of an agent: its record stands in that of the run that calls it, its questions
+        to people pause that run, and the run's deadline is its own.
+
+        Args:
+            name: what the model calls it; the flow's name unless given.
+            description: what the model is told it does; `doc` unless given.
+            input: the type of what the model gives; unless given the type that the state declares for
+                `input`, and text if there is none.
+            output: the key whose final value is the tool's result.
+            deps: what the steps get as `step.deps`, made of the tool's context (`ctx.identity`, `ctx.deps`);
+                the deps of the agent's run unless given.
+
+        The other options are those of `@tool`.
+
+        Raises:
+            ConfigurationError: there is no description, or the state declares no such `output`.
+        """
+        from ..tools.nested import flow_tool
+
+        return flow_tool(
+            self,
+            name=name,
+            description=description,
+            input=input,
+            output=output,
+            deps=deps,
+            approval=approval,
+            timeout=timeout,
+            idempotent=idempotent,
+            capabilities=capabilities,
+            max_result_chars=max_result_chars,
+        )
 
     # ── the checked chart ───────────────────────────────────────────────────────────────────────
 

@@ -23,7 +23,7 @@ from uuid import UUID
 from ..errors import JournalInvalid, UnsupportedValue
 from .seq import Seq
 
-__all__ = ["canonical", "decode", "digest", "dumps", "encode", "has_utf8", "mended", "portable"]
+__all__ = ["canonical", "decode", "digest", "dumps", "encode", "encodes", "has_utf8", "mended", "portable"]
 
 _SCALARS = frozenset({str, bool, int, type(None)})
 
@@ -115,6 +115,11 @@ _ENCODERS: dict[type, Callable[[Any], Any]] = {
     Decimal: str,
     UUID: str,
 }
+
+
+def encodes(kind: type, encoder: Callable[[Any], Any]) -> None:
+    """Has values of a class recorded as what `encoder` makes of them: JSON data."""
+    _ENCODERS[kind] = encoder
 
 
 # A whole number where a float is declared stays what the step wrote.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -217,6 +217,8 @@ class Effects(StepRecord):
             self.events = (*self.events, *(e for e in self._again.events if e.within == within))
 
     def _answer(self, record: Call, returns: Any, raises: tuple[type[Exception], ...]) -> Any:
+        if record.labels is not None:
+            self.takes_labels(record.labels)
         if record.error is not None:
             kind, text = record.error
             for expected in raises:
@@ -290,6 +292,28 @@ class Effects(StepRecord):
                 return answered
         self.paused = True
         raise Pause
+
+    def ask_all(self, asks: Sequence[Ask], *, kind: str) -> tuple[list[Any], str | None]:
+        """Asks several questions at once, those of a run within this step. Leaves the step here until all are
+        answered; then the answers, and who gave the last of them."""
+        answers, waits = [], False
+        for ask in asks:
+            more = {"arguments": ask.arguments, "data": ask.data, "schema": ask.schema}
+            try:
+                answers.append(
+                    self.ask_now(ask.question, kind=kind, tool=ask.tool, expires_at=ask.expires_at, **more)
+                )
+            except Pause:
+                waits = True
+        if waits:
+            raise Pause
+        asked = self.asks[-1] if self._again is None else self.asks[self._again.asked - 1]
+        return answers, asked.by
+
+    def takes_labels(self, labels: frozenset[Label] | None) -> None:
+        """From here on, what is written carries these labels too."""
+        if labels:
+            self._labels = labels if self._labels is None else self._labels | labels
 
     def _diverges(self, message: str) -> ResumeDiverged | ReplayDiverged:
         strict = self._again is not None and self._again.strict

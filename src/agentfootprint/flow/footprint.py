@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputInvalid, JournalInvalid, ReplayRefused
+from .again import WITHHELD
 from .codec import portable
 from .journal import StepRecord, Version, version_id
+from .nested import Nested, nested_in
 from .reading import load_rows
 from .rows import opener_id, step_rows
 from .seq import Seq
@@ -133,6 +135,17 @@ class Footprint:
     def _opener(self, path: str) -> StepRecord | None:
         opener = opener_id(path)
         return None if opener is None else self.step(opener)
+
+    @property
+    def nested(self) -> dict[str, Footprint]:
+        """The records of the agents and flows that tools of this run have run, by the id of the step that
+        did: `footprint.nested["call_tools#0[0]"].narrative()`."""
+        calls = ((step.id, nested_in(step)) for step in self.steps)
+        return {
+            step_id: Nested.of(call.result, self.code).footprint
+            for step_id, call in calls
+            if call is not None and call.result is not WITHHELD
+        }
 
     # ── reasons ─────────────────────────────────────────────────────────────────────────────────
 

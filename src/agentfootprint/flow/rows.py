@@ -29,6 +29,7 @@ from .journal import (
     Version,
     version_id,
 )
+from .nested import CUT, NESTED, Nested
 from .redaction import known_secrets, scrub, secret
 from .seq import Seq
 
@@ -209,8 +210,10 @@ class _Writer:
         if call.error is not None:
             row["error"] = self._free(list(call.error))
         elif call.end is not None and not hidden:
-            result = call.result
-            row["result"] = self._value(result.data if type(result) is Stored else result)
+            result = call.result.data if type(call.result) is Stored else call.result
+            if self._redact and call.name in (NESTED, CUT):
+                result = Nested.of(result).data(redact=True)
+            row["result"] = self._value(result)
         return row
 
     def _event(self, event: EventRecord) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Literal
 
 from ..errors import (
@@ -126,6 +126,13 @@ class Run:
     def get(self, key: str, default: Any = None) -> Any:
         version = self.root.state.get(key)
         return default if version is None else version.value
+
+    def answered_by(self, answers: Container[str], by: str | None) -> None:
+        """Notes who gave the answers to the questions of these ids."""
+        for step in self.journal:
+            for record in step.asks:
+                if record.ask.id in answers and record.answer is not UNANSWERED:
+                    record.by = by
 
     def halt(self) -> None:
         """Stops the run at the next step boundary; steps that are running finish first."""

@@ -46,9 +46,10 @@ class ToolContext(Generic[Deps]):
         identity: who the run is for; None on a run without one.
         deps: what the caller gave to `run(deps=...)`.
         deadline: when the run's time is over, in seconds of `time.monotonic()`; None: never.
+        step: the step of the run that makes the call, for tools that are flows or agents themselves.
     """
 
-    __slots__ = ("_arguments", "_loop", "_step", "call_id", "deadline", "deps", "identity", "tool")
+    __slots__ = ("_arguments", "_loop", "call_id", "deadline", "deps", "identity", "step", "tool")
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class ToolContext(Generic[Deps]):
         identity: MemoryIdentity | None,
         deps: Deps,
     ) -> None:
-        self._step = step
+        self.step = step
         self._loop = asyncio.get_running_loop()
         self.tool = tool
         self.call_id = call_id
@@ -75,7 +76,7 @@ class ToolContext(Generic[Deps]):
 
     @property
     def run_id(self) -> str:
-        return self._step.run.id
+        return self.step.run.id
 
     def progress(self, message: str, fraction: float | None = None) -> None:
         """Tells whoever watches how far the tool is; `fraction` is between 0 and 1."""
@@ -83,7 +84,7 @@ class ToolContext(Generic[Deps]):
 
     def emit(self, name: str, data: Any = None) -> None:
         """An event for whoever watches, kept in the footprint. `data` is JSON."""
-        self._on_loop(partial(self._step.emit, within=self._own_call), name, data)
+        self._on_loop(partial(self.step.emit, within=self.own_call), name, data)
 
     async def call(
         self,
@@ -102,7 +103,7 @@ class ToolContext(Generic[Deps]):
         `key` tells effects of one name apart, `raises` are errors the tool itself handles, so that
         they are raised again as they were; see `Step.call`.
         """
-        return await self._step.call(
+        return await self.step.call(
             name,
             fn,
             *args,
@@ -111,13 +112,13 @@ class ToolContext(Generic[Deps]):
             timeout=timeout,
             returns=returns,
             raises=raises,
-            within=self._own_call,
+            within=self.own_call,
             **kwargs,
         )
 
     def was_called(self, name: str, key: str | None = None) -> bool:
         """Whether the record answers for this `call`: the tool is entered again, and made it before."""
-        return self._step.was_called(name, f"{self.call_id}/{key or ''}")
+        return self.step.was_called(name, f"{self.call_id}/{key or ''}")
 
     def ask(
         self,
@@ -149,7 +150,7 @@ class ToolContext(Generic[Deps]):
             from pydantic import TypeAdapter
 
             schema = TypeAdapter(answer).json_schema()
-        step = self._step
+        step = self.step
         given = step.ask_now(
             question,
             kind=kind,
@@ -166,16 +167,17 @@ class ToolContext(Generic[Deps]):
         return decode(answer, given)
 
     @property
-    def _own_call(self) -> str:
-        # Where the record answers for the tool's call, it answers for what was called within it.
+    def own_call(self) -> str:
+        """`within` of whatever is recorded during this call: where the record answers for the call, it
+        answers for that too."""
         return f"{self.tool}:{self.call_id}"
 
     def _now(self) -> float:
-        return self._step.call_now("clock", time.time, within=self._own_call)
+        return self.step.call_now("clock", time.time, within=self.own_call)
 
     def _tell(self, what: Any) -> None:
-        if self._step.run.tell is not None:
-            self._on_loop(self._step.live, what)
+        if self.step.run.tell is not None:
+            self._on_loop(self.step.live, what)
 
     def _on_loop(self, fn: Callable[..., None], *args: Any) -> None:
         # Plain tools run in threads; recorders are called on the loop alone.

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AgentFootprintError, ToolError
+from ..errors import AgentFootprintError, PermissionHalted, ToolError
 from ..events import ToolOutcome
 from ..flow.journal import UNANSWERED
 from ..messages import Message, ToolCall
@@ -154,7 +154,7 @@ class Dispatcher:
         approve it or of the tool itself, and its answer."""
         if self._permit is None:
             return None
-        answered = sum(r.kind == "ask" and r.answer is not UNANSWERED for r in step.asks)
+        answered = sum(r.kind in ("ask", "nested") and r.answer is not UNANSWERED for r in step.asks)
         whens = [*(["approved"] if approved else []), *(f"answered-{n}" for n in range(1, answered + 1))]
         for when in whens:
             still = await self._permit(step, tool, call, arguments, when)
@@ -191,6 +191,8 @@ class Dispatcher:
             if task is None or task.cancelling():
                 raise
             done = _refused(call, "error", _failure(tool, error))
+        except PermissionHalted:
+            raise  # In a run within: what must not go on does not go on here either.
         except (Exception, SystemExit) as error:
             done = _refused(call, "error", _failure(tool, error))
         finally:
