@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointMismatch, ConfigurationError
-from ..events import RunResumed, RunStarted
+from ..events import Event, RunResumed, RunStarted, ToolProgress, ToolStarted
 from ..flow import Run
 from ..flow.codec import encode
 from ..flow.nested import Nested
@@ -129,7 +129,10 @@ class _AgentWithin:
         around = Around.of(self._ctx)
         around.until(run)
         agent, ctx = self._agent, self._ctx
-        return await agent._session(run.id, ctx.identity, ctx.deps, agent._dispatch((), None), around=around)
+        outer = ctx.step.deps
+        watched = isinstance(outer, Session) and outer.wants(ToolProgress)
+        dispatch = agent._dispatch((_Progress(ctx),) if watched else (), None)
+        return await agent._session(run.id, ctx.identity, ctx.deps, dispatch, around=around)
 
     async def _walked(self, run: Run, session: Session, keep: Keep) -> Nested:
         agent = self._agent
@@ -160,6 +163,24 @@ class _AgentWithin:
             return Nested(run.footprint, told, waits)
 
         return await ended(going(), nested, keep)
+
+
+class _Progress:
+    """Tells whoever watches the run around it which tools the agent within is at."""
+
+    __slots__ = ("_ctx",)
+
+    def __init__(self, ctx: ToolContext[Any]) -> None:
+        self._ctx = ctx
+
+    def wants(self, kind: type[Event]) -> bool:
+        return kind is ToolStarted or kind is ToolProgress
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, ToolStarted):
+            self._ctx.progress(event.tool)
+        elif isinstance(event, ToolProgress):
+            self._ctx.progress(f"{event.tool}: {event.message}", event.fraction)
 
 
 def agent_tool(agent: Built[Any], *, name: str | None, description: str, **options: Any) -> Tool[..., Any]:
