@@ -18,7 +18,7 @@ from agentfootprint.cost.ledger import Ledger
 from agentfootprint.cost.prices import usd_of
 from agentfootprint.embedders import Embedding, EmbeddingUsage, MockEmbedder, Purpose
 from agentfootprint.embedders.usage import tell
-from agentfootprint.errors import ConfigurationError, Overloaded, StoreUnavailable
+from agentfootprint.errors import ConfigurationError, Overloaded, RateLimited, StoreUnavailable
 from agentfootprint.events import (
     CostTicked,
     MemoryFailed,
@@ -312,6 +312,35 @@ async def test_a_model_that_is_busy_finds_the_facts_later_at_its_price() -> None
         ("memory", "0.2", "11.2")
     ]
     assert len((await memory.store.list(ALICE.scoped("principal"))).entries) == 1
+
+
+async def test_turns_that_are_kept_late_stay_within_the_budget_of_their_run_together() -> None:
+    seen = Events()
+    answers = PriceList({"mock": Price(input=0, output=10_000_000)})
+    busy = MockProvider.fail(RateLimited("busy"))
+    memories = [
+        Memory(
+            name,
+            scope="principal",
+            kind="semantic",
+            strategy=Extract(provider=model(busy, says(FACTS))),
+            store=InMemoryStore(),
+        )
+        for name in ("one", "two", "three")
+    ]
+    asked = agent(
+        model(says("a1")),
+        *memories,
+        pricing_table=answers,
+        cost_budget=CostBudget(usd=35, max_output_tokens=1),
+        recorders=[seen],
+    )
+    result = await asked.run("I am Ada.", identity=ALICE)
+    assert result.cost == Decimal(10)
+    await asked.aclose()
+    ticks = [(tick.kind, tick.cost, tick.total) for tick in seen.of(CostTicked)]
+    # Of the 25 USD that are left two calls can be paid, and each total holds those before it.
+    assert [tick for tick in ticks if tick[1]][1:] == [("memory", "10", "20"), ("memory", "10", "30")]
 
 
 async def test_time_that_runs_out_after_the_answer_costs_neither_the_answer_nor_the_turn() -> None:

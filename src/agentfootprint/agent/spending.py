@@ -72,6 +72,7 @@ class Spending:
         "_capped",
         "_input",
         "_kind",
+        "_of",
         "_pricing",
         "_reserved",
         "_spent",
@@ -86,6 +87,7 @@ class Spending:
     def __init__(self, pricing: Pricing, account: Account) -> None:
         self.account = account
         self._pricing = pricing
+        self._of: Spending | None = None
         self._spent = Spent()
         self._input = InputEstimate()
         self._tokens = 0
@@ -122,6 +124,7 @@ class Spending:
     def again(self, tick: Tick) -> Spending:
         """For what is still to be done when the run is over: another one, of the same budget."""
         other = Spending(self._pricing, self.account)
+        other._of = self
         other.begin("memory", self._spent, tick, lambda limit, value: None)
         return other
 
@@ -137,7 +140,7 @@ class Spending:
         """Counts what embedding has cost; unlike calls of models it is not reserved before. What it was."""
         costs = [self._pricing.of_embedding(each) for each in used]
         for each, cost in zip(used, costs, strict=True):
-            self._spent += Spent(cost or 0, unknown=cost is None)
+            self._add(Spent(cost or 0, unknown=int(cost is None)))
             self._tell(tick, "embedding", each.provider, each.model, each.usage, cost)
         known = sum(cost for cost in costs if cost is not None)
         await self.account.count(known)
@@ -277,19 +280,23 @@ class Spending:
     def _keep(self) -> None:
         """An attempt of unknown cost keeps its reservation."""
         reserved, self._reserved = self._reserved, None
-        spent, self._under_way = self._spent, False
-        held = 0 if reserved is None else reserved.amount
-        self._spent = replace(spent, held=spent.held + held, unknown=spent.unknown + 1)
+        self._under_way = False
+        self._add(Spent(held=0 if reserved is None else reserved.amount, unknown=1))
         if reserved is not None:
             self.account.keep(reserved)
 
     async def _settle(self, cost: int) -> None:
         """An attempt's cost takes the place of its reservation."""
         reserved, self._reserved = self._reserved, None
-        spent, self._under_way = self._spent, False
-        self._spent = replace(spent, nano=spent.nano + cost)
+        self._under_way = False
+        self._add(Spent(cost))
         if reserved is not None:
             await self.account.settle(reserved, cost)
+
+    def _add(self, spent: Spent) -> None:
+        self._spent = replace(self._spent + spent, cut=self._spent.cut)
+        if self._of is not None:
+            self._of._add(spent)
 
     def _told(self, provider: str, model: str, usage: Usage | None, cost: int | None) -> None:
         if self._tick is not None:
@@ -298,6 +305,6 @@ class Spending:
     def _tell(
         self, tick: Tick, kind: str, provider: str, model: str, usage: Usage | None, cost: int | None
     ) -> None:
-        total = self._spent.total
+        total = (self._of or self)._spent.total
         told = None if cost is None else f"{usd_of(cost):f}"
         tick(kind, provider, model, usage, told, None if total is None else f"{total:f}")
