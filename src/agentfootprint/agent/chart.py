@@ -52,7 +52,7 @@ from .answering import (
 from .contract import as_answer
 from .history import close_calls, heal
 from .model_call import ModelCall
-from .paying import Charge, bill, charges_in, paid, take_charges
+from .paying import Charge, bill, charges_in, metering, paid, take_charges
 from .recalling import Shown, recall_from
 from .remembering import remember_in, usage_aside
 from .results import FILTERED
@@ -258,7 +258,7 @@ async def call_tools(c: C, call: ToolCall) -> None:
     if own.wants(ToolStarted):
         own.tell(ToolStarted, c, call.name, call.id, fresh(call.arguments))
     begun = time.monotonic()
-    done = await own.dispatcher.dispatch(c, call)
+    done = await metering(c, own, call.id, own.dispatcher.dispatch(c, call))
     if charges := charges_in(c):
         c.extend("charges", charges)
     c.append("history", done.message)

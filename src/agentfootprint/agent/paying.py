@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..cost.prices import usd_of
+from ..embedders.usage import EmbeddingUsage, metered
 from ..errors import CostBudgetExceeded
 from ..events import CostTicked, LimitReached
 from ..flow import Seq
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     from ..messages import LLMResponse
     from .session import Session
 
-__all__ = ["Charge", "bill", "charges_in", "paid", "spent_by", "take_charges", "used_by"]
+__all__ = ["Charge", "bill", "charges_in", "metering", "paid", "spent_by", "take_charges", "used_by"]
+
+T = TypeVar("T")
+
+EMBEDDED = "embedded"
+"""The call that counts what a tool had embedded."""
 
 LOST = "lost"
 """The call by which a step that breaks off leaves what it has spent."""
@@ -86,6 +92,24 @@ def bill(c: Step[Any], own: Session, kind: Literal["model", "memory"]) -> Iterat
     c["cost"] = c.call_now("cost", spending.so_far, returns=Spent)
 
 
+async def metering(c: Step[Any], own: Session, call_id: str, work: Awaitable[T]) -> T:
+    """Does a call of a tool; what it has an embedder asked is counted, also when it breaks off."""
+    spending = own.spending
+    if spending is None:
+        return await work
+    used: list[EmbeddingUsage] = []
+    try:
+        with metered(used.append):
+            return await work
+    finally:
+        count = partial(spending.embedded, used, partial(own.tell, CostTicked, c))
+        while c.was_called(EMBEDDED, call_id):
+            # What the call had embedded before it paused stands in the record.
+            await c.call(EMBEDDED, count, key=call_id, returns=Spent)
+        if used:
+            await c.call(EMBEDDED, count, key=call_id, returns=Spent)
+
+
 def spent_by(run: Run) -> Spent | None:
     """What a run has spent, the steps it stands in included; None when its agent prices nothing."""
     found: Spent | None = run.get("cost")
@@ -118,9 +142,12 @@ def _open_charges(run: Run) -> list[Charge]:
 
 
 def charges_in(step: StepRecord) -> list[Charge]:
-    """What was charged in the calls of a step."""
-    call = nested_in(step)
-    if call is None:
-        return []
-    charge = Nested.of(call.result).told.get("charge")
-    return [] if charge is None else [decode(Charge, charge)]
+    """What was charged in the calls of a step: for a run within it, for embedding."""
+    charges = []
+    for call in step.calls:
+        if call.name == EMBEDDED and call.end is not None and call.error is None:
+            spent = decode(Spent, call.result.data) if type(call.result) is Stored else call.result
+            charges.append(Charge(spent))
+    inner = nested_in(step)
+    told = None if inner is None else Nested.of(inner.result).told.get("charge")
+    return charges if told is None else [*charges, decode(Charge, told)]

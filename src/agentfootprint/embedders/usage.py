@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from ..messages import Usage
 
-__all__ = ["EmbeddingUsage", "Meter", "metered", "tell"]
+__all__ = ["EmbeddingUsage", "Meter", "metered", "tell", "unmetered"]
 
 _log = logging.getLogger("agentfootprint.embedders")
 
@@ -42,6 +42,16 @@ def metered(meter: Meter) -> Iterator[None]:
     """Tells `meter` every request that embedders make within, whichever embedder, in this task and in those
     it starts. Meters may be nested: each is told. A meter that raises is logged and changes nothing."""
     token = _meters.set((*_meters.get(), meter))
+    try:
+        yield
+    finally:
+        _meters.reset(token)
+
+
+@contextmanager
+def unmetered() -> Iterator[None]:
+    """Tells nobody outside of the requests that embedders make within: who is inside counts by itself."""
+    token = _meters.set(())
     try:
         yield
     finally:

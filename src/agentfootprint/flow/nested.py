@@ -69,5 +69,7 @@ encodes(Nested, Nested.data)
 
 def nested_in(step: StepRecord) -> Call | None:
     """The call of a step that says how far the run within it came; None when there was none."""
-    found = (call for call in reversed(step.calls) if call.name in (NESTED, CUT) and call.error is None)
-    return next((call for call in found if call.end is not None), None)
+    for call in reversed(step.calls):
+        if call.name in (NESTED, CUT) and call.error is None and call.end is not None:
+            return call
+    return None

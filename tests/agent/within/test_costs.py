@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from agentfootprint import MemoryIdentity, Stopped, StopReason, tool
+from agentfootprint import MemoryIdentity, Stopped, StopReason, ask_human, tool
 from agentfootprint.cost import CostBudget, Price, PriceList, SpendingWindow
 from agentfootprint.cost.ledger import Ledger
+from agentfootprint.embedders import Embedding, EmbeddingUsage, MockEmbedder, Purpose
+from agentfootprint.embedders.usage import tell
 from agentfootprint.errors import ConfigurationError, RateLimited
 from agentfootprint.events import CostTicked, LimitReached, RunEnded
+from agentfootprint.memory import InMemoryStore
 from agentfootprint.messages import LLMResponse, ToolCall, Usage
 from agentfootprint.providers import MockProvider
+from agentfootprint.retrieval import RAG, Document
 from agentfootprint.state import InMemoryState
 from tests.agent.pausing.support import go_on, must_pause
 from tests.agent.support import Events, completed, mock_of, result_of, results
@@ -23,7 +28,8 @@ from .support import asks, asks_for, billing, desk, says
 ALICE = MemoryIdentity("acme", "alice", "t-1")
 PRICES = PriceList({"mock": Price(input=1_000_000, output=10_000_000)})
 """One USD for a token in, ten for a token out."""
-ANSWERS = PriceList({"mock": Price(input=0, output=10_000_000)})
+ANSWERS_PRICE = Price(input=0, output=10_000_000)
+ANSWERS = PriceList({"mock": ANSWERS_PRICE})
 """Nothing for a token in, so that the worst case of a call is known: ten USD a token that it may say."""
 
 
@@ -303,3 +309,83 @@ async def test_what_it_used_counts_for_the_limit_around_it() -> None:
     assert isinstance(result, Stopped)
     assert result.reason is StopReason.MAX_TOKENS
     assert len(mock_of(inner).requests) == 1
+
+
+# ── what tools have embedded ────────────────────────────────────────────────────────────────────
+
+
+class Charged(MockEmbedder):
+    """A mock that says that each request costs one USD."""
+
+    name, model = "vendor", "vectors"
+
+    async def embed(self, texts: Sequence[str], *, purpose: Purpose = "document") -> Sequence[Embedding]:
+        tell(EmbeddingUsage(self.name, self.model, len(texts), Usage(1)))
+        return await super().embed(texts, purpose=purpose)
+
+
+BOTH = PriceList(
+    {
+        "mock": Price(input=1_000_000, output=10_000_000),
+        "vectors": Price(input=1_000_000, output=0),
+    }
+)
+
+
+@tool
+async def embeds() -> str:
+    """Embeds, asks, and embeds again."""
+    await Charged().embed(["one"])
+    said = await ask_human("Go on?")
+    await Charged().embed(["two"])
+    return str(said)
+
+
+async def handbook() -> RAG:
+    rag = RAG("handbook", embedder=Charged(), store=InMemoryStore())
+    await rag.index([Document("returns.md", "Goods may be returned within 30 days.")])
+    return rag
+
+
+async def test_what_a_search_in_a_corpus_has_embedded_is_paid_by_the_run() -> None:
+    seen = Events()
+    search = (await handbook()).as_tool()
+    replies = [asks(ToolCall("t", search.name, {"query": "returns"})), says("All.")]
+    agent = desk(replies=replies, tools=[search], pricing_table=BOTH, recorders=[seen])
+    result = completed(await agent.run("?"))
+    assert result.cost == 23
+    assert [(tick.kind, tick.cost, tick.total) for tick in seen.of(CostTicked)] == [
+        ("model", "11", "11"),
+        ("embedding", "1", "12"),
+        ("model", "11", "23"),
+    ]
+    again = await agent.replay(result.footprint)
+    assert again["cost"].total == 23
+
+
+async def test_embedding_on_both_sides_of_a_pause_is_paid_once_each_time_it_is_done() -> None:
+    replies = [asks(ToolCall("t", "embeds")), says("All.")]
+    agent = desk(replies=replies, tools=[embeds], pricing_table=BOTH)
+    paused = must_pause(await agent.run("?"))
+    assert paused.cost == 12
+    result = completed(await go_on(agent, paused, "yes"))
+    # The body runs again from its first line: what it embeds outside of `ctx.call` is done again.
+    assert result.cost == 11 + 1 + 2 + 11
+    assert (await agent.replay(result.footprint))["cost"].total == 25
+
+
+async def test_embedding_within_a_run_within_is_counted_once() -> None:
+    search = (await handbook()).as_tool()
+    inner = billing(asks(ToolCall("t", search.name, {"query": "returns"})), says("Yes."), tools=[search])
+    agent = desk(inner, replies=[asks_for("billing"), says("All.")], pricing_table=BOTH)
+    assert completed(await agent.run("?")).cost == 4 * 11 + 1
+
+
+async def test_embedding_counts_for_the_budget() -> None:
+    search = (await handbook()).as_tool()
+    replies = [asks(ToolCall("t", search.name, {"query": "returns"})), says("Never.")]
+    prices = PriceList({"mock": ANSWERS_PRICE, "vectors": Price(input=6_000_000, output=0)})
+    agent = desk(replies=replies, tools=[search], pricing_table=prices, cost_budget=budget(25))
+    result = await agent.run("?")
+    assert isinstance(result, Stopped)
+    assert result.cost == 16
