@@ -136,7 +136,7 @@ class _AgentWithin:
         return await agent._session(run.id, ctx.identity, ctx.deps, dispatch, around=around)
 
     async def _walked(self, run: Run, session: Session, keep: Keep) -> Nested:
-        agent = self._agent
+        agent, before = self._agent, Charge.of(run)
         results: list[Result[Any]] = []
 
         async def issue(run: Run, session: Session) -> Checkpoint:
@@ -152,7 +152,7 @@ class _AgentWithin:
                 "kind": "agent",
                 "name": agent.name,
                 "output": "output",
-                "charge": encode(Charge(spent_by(run), used_by(run))),
+                "charge": encode(Charge.of(run).since(before)),
             }
             waits = None
             if error is not None:

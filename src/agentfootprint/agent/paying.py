@@ -15,7 +15,7 @@ from ..events import CostTicked, LimitReached
 from ..flow import Seq
 from ..flow.again import Stored
 from ..flow.codec import decode
-from ..flow.nested import Nested, nested_in
+from ..flow.nested import CUT, NESTED, told_in
 from ..messages import Usage
 from .spending import Spent
 
@@ -59,6 +59,20 @@ class Charge:
 
     spent: Spent | None = None
     usage: Usage | None = None
+
+    @staticmethod
+    def of(run: Run) -> Charge:
+        """All that a run has spent so far."""
+        return Charge(spent_by(run), used_by(run))
+
+    def since(self, before: Charge) -> Charge:
+        """What was spent after `before`."""
+        spent, usage = self.spent, self.usage
+        if spent is not None and before.spent is not None:
+            spent = spent - before.spent
+        if usage is not None and before.usage is not None:
+            usage = usage - before.usage
+        return Charge(spent, usage)
 
 
 def take_charges(c: Step[Any], own: Session) -> None:
@@ -142,12 +156,14 @@ def _open_charges(run: Run) -> list[Charge]:
 
 
 def charges_in(step: StepRecord) -> list[Charge]:
-    """What was charged in the calls of a step: for a run within it, for embedding."""
+    """What was charged in the calls of a step: for runs within it, for embedding."""
     charges = []
     for call in step.calls:
-        if call.name == EMBEDDED and call.end is not None and call.error is None:
+        if call.end is None or call.error is not None:
+            continue
+        if call.name == EMBEDDED:
             spent = decode(Spent, call.result.data) if type(call.result) is Stored else call.result
             charges.append(Charge(spent))
-    inner = nested_in(step)
-    told = None if inner is None else Nested.of(inner.result).told.get("charge")
-    return charges if told is None else [*charges, decode(Charge, told)]
+        elif call.name in (NESTED, CUT) and (told := told_in(call).get("charge")) is not None:
+            charges.append(decode(Charge, told))
+    return charges

@@ -63,6 +63,9 @@ class Spent:
     def __add__(self, other: Spent) -> Spent:
         return Spent(self.nano + other.nano, self.held + other.held, self.unknown + other.unknown)
 
+    def __sub__(self, other: Spent) -> Spent:
+        return Spent(self.nano - other.nano, self.held - other.held, self.unknown - other.unknown)
+
 
 class Spending:
     """One run's calls of models, one at a time, and what they cost. They go through `pay_for`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..errors import JournalInvalid
 from .again import Stored
 from .codec import dumps, encodes
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from .footprint import Footprint
     from .journal import Call, StepRecord
 
-__all__ = ["CUT", "NESTED", "Nested", "nested_in"]
+__all__ = ["CUT", "NESTED", "Nested", "nested_in", "told_in"]
 
 NESTED = "nested"
 """The call by which a step has a run made, or go on. Its result is a `Nested`."""
@@ -26,23 +27,39 @@ class Nested:
     """A run within a step: what happened in it and, while it waits for a person, all that it needs to go on.
 
     Attributes:
-        footprint: its record, up to where it stands.
         told: what whoever ran it says of it, as JSON: its `kind` and `name`, the key of its `output`, …
         waits: text from which it goes on; None when it came to its end.
     """
 
-    __slots__ = ("footprint", "told", "waits")
+    __slots__ = ("_footprint", "told", "waits")
 
-    def __init__(self, footprint: Footprint, told: Mapping[str, Any], waits: str | None = None) -> None:
-        self.footprint = footprint
+    def __init__(
+        self, footprint: Footprint | None, told: Mapping[str, Any], waits: str | None = None
+    ) -> None:
+        self._footprint = footprint
         self.told = told
         self.waits = waits
 
+    @property
+    def footprint(self) -> Footprint:
+        """Its record, up to where it stands."""
+        if self._footprint is None:
+            raise JournalInvalid("the record of this run is that of the call by which it went on")
+        return self._footprint
+
+    def gone_on(self) -> Nested:
+        """What is left of it when a later call of the step has the whole record: that it waited, and for
+        what. So a run that waits again and again is not kept once for each time."""
+        return Nested(None, self.told, "")
+
     def data(self, *, redact: bool = False) -> dict[str, Any]:
         """The JSON form. Redacted it tells what happened, and cannot go on."""
-        data: dict[str, Any] = {"told": dict(self.told), "rows": list(self.footprint.rows(redact=redact))}
-        if self.waits is not None and not redact:
-            data["waits"] = self.waits
+        told = {key: value for key, value in self.told.items() if not (redact and key == "asks")}
+        data: dict[str, Any] = {"told": told}
+        if self._footprint is not None:
+            data["rows"] = list(self._footprint.rows(redact=redact))
+        if self.waits is not None:
+            data["waits"] = "" if redact else self.waits
         return data
 
     @staticmethod
@@ -58,13 +75,23 @@ class Nested:
         if isinstance(result, Nested):
             return result
         data = result.data if isinstance(result, Stored) else result
-        told = data["told"]
-        code = None if within is None or within.nested_code is None else within.nested_code(told)
-        lines = [dumps(row) for row in data["rows"]]
-        return Nested(Footprint.from_lines(lines, code), told, data.get("waits"))
+        try:
+            told, rows, waits = data["told"], data.get("rows"), data.get("waits")
+            code = None if within is None or within.nested_code is None else within.nested_code(told)
+            lines = None if rows is None else [dumps(row) for row in rows]
+        except (TypeError, KeyError, AttributeError) as error:
+            raise JournalInvalid(f"this is no record of a run within another: {error}") from None
+        return Nested(None if lines is None else Footprint.from_lines(lines, code), told, waits)
 
 
 encodes(Nested, Nested.data)
+
+
+def told_in(call: Call) -> Mapping[str, Any]:
+    """What is told of the run that a call made."""
+    result = call.result.data if isinstance(call.result, Stored) else call.result
+    told: Mapping[str, Any] = result.told if isinstance(result, Nested) else result["told"]
+    return told
 
 
 def nested_in(step: StepRecord) -> Call | None:

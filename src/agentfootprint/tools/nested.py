@@ -40,13 +40,18 @@ class Within(Protocol):
 async def run_within(ctx: ToolContext[Any], work: Within, given: Any) -> Nested:
     """Runs something within the call of a tool. Where it asks a person, the call's run pauses; when that goes
     on, in this process or another, what ran within goes on from where it waited."""
+    while ctx.step.was_called(CUT):
+        # What an earlier try did before it was cut off stays in the record.
+        ctx.step.call_now(CUT, dict, within=ctx.own_call)
     found = await _recorded(ctx, "start", work.start, given)
     turns = 0
     while found.waits is not None:
         answers, by = ctx.step.ask_all(decode(list[Ask], found.told["asks"]), kind=ASKED)
         turns += 1
+        waited, before = ctx.step.calls[-1], found
         go_on = partial(_gone_on, work, found, by)
         found = await _recorded(ctx, f"resume-{turns}", go_on, answers)
+        waited.result = before.gone_on()
     return found
 
 

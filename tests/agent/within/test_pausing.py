@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -13,15 +14,18 @@ from agentfootprint.errors import (
     CheckpointExpired,
     CheckpointMismatch,
     CheckpointUsed,
+    PermissionHalted,
 )
 from agentfootprint.events import RunPaused, RunResumed
+from agentfootprint.flow.codec import dumps
+from agentfootprint.messages import ToolCall, Usage
 from agentfootprint.providers import MockProvider
 from agentfootprint.security import Verdict
 from agentfootprint.state import InMemoryState
 from tests.agent.pausing.support import go_on, must_pause, through_text
 from tests.agent.support import Events, completed, mock_of, result_of
 
-from .support import billing, call, desk
+from .support import asks, billing, call, desk, says
 
 ALICE = MemoryIdentity("acme", "alice", "t-1")
 
@@ -257,3 +261,48 @@ async def test_each_agent_tells_its_own_pauses() -> None:
     assert inside.of(RunResumed)[0].within == result.run_id
     assert outside.of(RunResumed)[0].within is None
     assert len({event.run_id for event in inside.seen}) == 1
+
+
+async def test_what_waits_again_and_again_is_not_kept_once_for_each_time() -> None:
+    ledger = Ledger()
+    sizes = []
+    for times in (4, 8):
+        replies = [call("refund", order=f"A-{number}") for number in range(times)]
+        agent = ledger.agents(*replies, "Done.")
+        result: Any = await agent.run("Go")
+        for _ in range(times - 1):
+            result = await go_on(agent, result, True)
+        sizes.append(len(dumps(must_pause(result).checkpoint.run)))
+    assert sizes[1] < 2 * sizes[0]
+
+
+async def test_a_call_that_may_be_made_again_is_and_both_are_paid() -> None:
+    reached, halted = asyncio.Event(), list[str]()
+
+    @tool
+    async def waits() -> str:
+        """Never ends."""
+        reached.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    @tool
+    async def halts() -> str:
+        """Ends the run, the first time."""
+        halted.append("halted")
+        if len(halted) > 1:
+            return "fine"
+        await reached.wait()
+        raise PermissionHalted("stop")
+
+    inner = billing(asks(ToolCall("t", "waits")), says("Yes."), tools=[waits])
+    both = asks(ToolCall("b", "billing", {"input": "Well?"}), ToolCall("h", "halts"))
+    tools = [inner.as_tool(description="Asks.", idempotent=True), halts]
+    agent = Agent(MockProvider(replies=[both, says("All.")]), tools=tools)
+    with pytest.raises(PermissionHalted) as raised:
+        await agent.run("Go")
+    assert raised.value.checkpoint is not None
+    result = completed(await go_on(agent, raised.value.checkpoint))
+    assert result_of(result.messages, "b").text == "Yes."
+    # Two answers of the one around it, one of the run within that was cut off, one of the run after it.
+    assert result.usage == Usage(4, 4)
