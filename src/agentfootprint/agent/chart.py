@@ -49,6 +49,7 @@ from .answering import (
     read_output,
     settle,
 )
+from .checks import keeps_turns
 from .contract import as_answer
 from .history import close_calls, heal
 from .model_call import ModelCall
@@ -139,9 +140,11 @@ async def recall(c: C, name: str) -> None:
         ask = partial(recall_from, memory, own, c, beside)
         shown = await c.call("recall", ask, c["input"].text, key=name, returns=Shown)
     except Exception as error:
-        own.tell(MemoryFailed, c, name, "recall", own.told(error), time.monotonic() - begun)
+        if keeps_turns(memory):  # A corpus tells of itself.
+            own.tell(MemoryFailed, c, name, "recall", own.told(error), time.monotonic() - begun)
         raise
-    own.tell(MemoryRecalled, c, name, len(shown.messages), time.monotonic() - begun)
+    if keeps_turns(memory):
+        own.tell(MemoryRecalled, c, name, len(shown.messages), time.monotonic() - begun)
     c.extend("recalled", shown.messages)
     if shown.spent is not None:
         c.append("charges", Charge(shown.spent))

@@ -83,6 +83,8 @@ class Instruments:
             e.ModelFailed: self._failed,
             e.ToolEnded: self._called,
             e.CostTicked: self._paid,
+            e.RetrievalEnded: self._retrieved,
+            e.EmbeddingEnded: self._embedded,
             e.MemoryRecalled: self._memory,
             e.MemoryWritten: self._memory,
             e.MemoryFolded: self._memory,
@@ -156,9 +158,25 @@ class Instruments:
         labels = {n.PROVIDER: n.provider_name(event.provider), n.REQUEST_MODEL: self._model(event.model)}
         if event.cost is not None:
             self._cost.add(float(event.cost), {**labels, n.COST_KIND: event.kind})
-        if event.kind == "embedding" and event.usage is not None:
-            labels |= {n.OPERATION: n.EMBEDDINGS, n.TOKEN_TYPE: "input"}
-            self._tokens.record(event.usage.input_tokens, labels)
+
+    def _retrieved(self, event: e.RetrievalEnded) -> None:
+        labels = {n.OPERATION: n.RETRIEVAL, n.DATA_SOURCE: self._named(event.corpus)}
+        if event.error is not None:
+            labels[n.ERROR_TYPE] = event.error
+        self._operation.record(event.duration, labels)
+
+    def _embedded(self, event: e.EmbeddingEnded) -> None:
+        labels = {
+            n.OPERATION: n.EMBEDDINGS,
+            n.PROVIDER: n.provider_name(event.provider),
+            n.REQUEST_MODEL: self._model(event.model),
+        }
+        if event.usage is not None and event.usage.input_tokens:
+            self._tokens.record(event.usage.input_tokens, {**labels, n.TOKEN_TYPE: "input"})
+        if event.error is not None:
+            labels[n.ERROR_TYPE] = event.error
+        if event.duration is not None:
+            self._operation.record(event.duration, labels)
 
     def _memory(self, event: Any) -> None:
         failed = isinstance(event, e.MemoryFailed)

@@ -36,6 +36,8 @@ _COUNTERS = {
     "cost_unknown": ("Calls that should have a price and have none that is known.", "kind provider model"),
     "tool_calls": ("Tool calls by how they ended.", "tool outcome"),
     "memory_operations": ("What memories did, and whether it worked.", "memory operation status"),
+    "retrievals": ("Searches of corpora, `error` empty where they worked.", "corpus error"),
+    "embeddings": ("Calls of embedders, `error` empty where they worked.", "provider model error"),
     "conversation_saves": ("Turns that joined their conversation, or could not.", "status"),
     "retries": ("Attempts that failed and were repeated.", "provider model error"),
     "giving_up": (
@@ -69,6 +71,13 @@ _HISTOGRAMS = {
     ),
     "tool_duration_seconds": ("Time of a tool call.", "tool", _SECONDS),
     "memory_duration_seconds": ("Time of what a memory did, its store included.", "memory operation", _STORE),
+    "retrieval_duration_seconds": ("Time of a search of a corpus, embedding included.", "corpus", _STORE),
+    "retrieval_passages": ("Passages that a search of a corpus found.", "corpus", (0, *_COUNTS)),
+    "embedding_duration_seconds": (
+        "Time of a call of an embedder, attempts included.",
+        "provider model",
+        _STORE,
+    ),
     "step_duration_seconds": ("Time of a step of the flow.", "node status", _STORE),
 }
 _GAUGES = {

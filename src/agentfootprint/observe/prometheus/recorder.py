@@ -50,6 +50,8 @@ BY_TIER: Mapping[Tier, tuple[type[e.Event], ...]] = {
         e.MemoryRecalled,
         e.MemoryWritten,
         e.MemoryFolded,
+        e.RetrievalEnded,
+        e.EmbeddingEnded,
         e.HistoryHealed,
         e.ConversationSaved,
         e.OutputRejected,
@@ -103,6 +105,7 @@ class PrometheusRecorder:
             e.ModelEnded: self._answered,
             e.RouteDecided: self._routed,
             e.CostTicked: self._paid,
+            e.EmbeddingEnded: self._embedded,
             e.MemoryRecalled: self._memory,
             e.MemoryWritten: self._memory,
             e.MemoryFolded: self._memory,
@@ -226,10 +229,16 @@ class PrometheusRecorder:
         else:
             run = self._runs.get(event.run_id or "")
             self.add("cost_usd", float(event.cost), **which, **self._of_tenant(run))
-        if event.kind == "embedding" and event.usage is not None:
+
+    def _embedded(self, event: e.EmbeddingEnded) -> None:
+        which = {"provider": event.provider, "model": event.model}
+        self.add("embeddings", **which, error=event.error or "")
+        if event.duration is not None:
+            self.measure("embedding_duration_seconds", event.duration, **which)
+        if event.usage is not None and event.usage.input_tokens:
             run = self._runs.get(event.run_id or "")
-            labels = {"provider": event.provider, "model": event.model, **self._of_tenant(run)}
-            self.add("tokens", event.usage.input_tokens, type="embedding", **labels)
+            labels = {**which, "type": "embedding", **self._of_tenant(run)}
+            self.add("tokens", event.usage.input_tokens, **labels)
 
     def _memory(self, event: Any) -> None:
         failed = isinstance(event, e.MemoryFailed)
@@ -265,6 +274,11 @@ def _simple(to: PrometheusRecorder, event: e.Event) -> None:
             tool = "unknown" if event.outcome == "unknown_tool" else event.tool
             to.add("tool_calls", tool=tool, outcome=event.outcome)
             to.measure("tool_duration_seconds", event.duration, tool=tool)
+        case e.RetrievalEnded(corpus=corpus, error=error):
+            to.add("retrievals", corpus=corpus, error=error or "")
+            to.measure("retrieval_duration_seconds", event.duration, corpus=corpus)
+            if error is None:
+                to.measure("retrieval_passages", event.passages, corpus=corpus)
         case e.LimitReached(limit=limit):
             to.add("limits_reached", limit=limit)
         case e.PermissionDecided(tool=tool, verdict=verdict):
