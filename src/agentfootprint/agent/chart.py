@@ -324,13 +324,14 @@ async def remember(c: C) -> None:
     history: Seq[Message] = c["history"]
     if given.joins:
         new = history[len(heal(given.history).messages) :]
+        begun = time.monotonic()
         try:
             number = await c.call("conversation", partial(_save, own), new)
-            own.tell(ConversationSaved, c, number)
+            own.tell(ConversationSaved, c, number, time.monotonic() - begun)
         except DeadlineExceeded:
             raise  # Whoever started the run saves the turn: that is not under its deadline.
         except Exception as error:
-            own.tell(ConversationFailed, c, own.told(error))
+            own.tell(ConversationFailed, c, own.told(error), time.monotonic() - begun)
     if not c["output"]:
         return
     exchange = (*given.messages, Message.assistant(c["output"]))

@@ -58,6 +58,9 @@ TENANT = "agentfootprint.tenant"
 RESUMED = "agentfootprint.run.resumed"
 COST = "agentfootprint.cost.usd"
 COST_KIND = "agentfootprint.cost.kind"
+BUDGET = "agentfootprint.budget"
+RUN_BUDGET_USED = "agentfootprint.budget.run.used"
+WINDOW_BUDGET_USED = "agentfootprint.budget.window.used"
 OUTCOME = "agentfootprint.tool.outcome"
 TURNS = "agentfootprint.memory.turns"
 PASSAGES = "agentfootprint.retrieval.passages"
@@ -79,12 +82,14 @@ AGENT_INFERENCES = "gen_ai.invoke_agent.inference_calls"
 AGENT_TOOL_CALLS = "gen_ai.invoke_agent.tool_calls"
 TOOL_DURATION = "gen_ai.execute_tool.duration"
 COST_TOTAL = "agentfootprint.cost"
+BUDGET_USED = "agentfootprint.budget.used"
 EVENTS_TOTAL = "agentfootprint.events"
 DROPPED = "agentfootprint.telemetry.dropped_events"
 UNSAMPLED = "agentfootprint.telemetry.unsampled_runs"
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
+SHARES = (0.1, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 1, 2)
 COUNTS = (0, 1, 2, 4, 8, 16, 32, 64, 128)
 
 # ── values ──────────────────────────────────────────────────────────────────────────────────────────

@@ -183,6 +183,10 @@ class Spans:
                 self._called(run, event)
             case e.MemoryRecalled() | e.MemoryWritten() | e.MemoryFolded() | e.MemoryFailed():
                 self._memory(run, event)
+            case e.CostTicked():
+                shares = {n.RUN_BUDGET_USED: event.budget_used, n.WINDOW_BUDGET_USED: event.window_used}
+                run.root.set_attributes({name: share for name, share in shares.items() if share is not None})
+                self._mark(run, event)
             case e.RetrievalEnded():
                 self._retrieval(run, event)
             case e.EmbeddingEnded():

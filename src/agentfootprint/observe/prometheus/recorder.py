@@ -69,13 +69,14 @@ _VALUES = 200
 
 
 class _Run:
-    __slots__ = ("agent", "begun", "iterations", "tenant")
+    __slots__ = ("agent", "begun", "iterations", "shares", "tenant")
 
     def __init__(self, agent: str, tenant: str, begun: float) -> None:
         self.agent = agent
         self.tenant = tenant
         self.begun = begun
         self.iterations = 0
+        self.shares: dict[str, float | None] = {}
 
 
 class PrometheusRecorder:
@@ -193,6 +194,10 @@ class PrometheusRecorder:
         self.measure("run_iterations", run.iterations, agent=run.agent)
         if isinstance(event, e.RunEnded) and event.cost is not None:
             self.measure("run_cost_usd", event.cost, agent=run.agent)
+        for budget, share in run.shares.items():
+            if share is not None:
+                which = {"agent": run.agent, "budget": budget, **self._of_tenant(run)}
+                self.measure("budget_used_ratio", share, **which)
 
     def _routed(self, event: e.RouteDecided) -> None:
         self.add("decisions", choice=event.choice, rule=event.rule)
@@ -224,10 +229,12 @@ class PrometheusRecorder:
 
     def _paid(self, event: e.CostTicked) -> None:
         which = {"kind": event.kind, "provider": event.provider, "model": event.model}
+        run = self._runs.get(event.run_id or "")
+        if run is not None:
+            run.shares = {"run": event.budget_used, "window": event.window_used}
         if event.cost is None:
             self.add("cost_unknown", **which)
         else:
-            run = self._runs.get(event.run_id or "")
             self.add("cost_usd", float(event.cost), **which, **self._of_tenant(run))
 
     def _embedded(self, event: e.EmbeddingEnded) -> None:
@@ -292,7 +299,10 @@ def _simple(to: PrometheusRecorder, event: e.Event) -> None:
         case e.HistoryHealed():
             to.add("histories_healed")
         case e.ConversationSaved() | e.ConversationFailed():
-            to.add("conversation_saves", status="ok" if isinstance(event, e.ConversationSaved) else "failed")
+            status = "ok" if isinstance(event, e.ConversationSaved) else "failed"
+            to.add("conversation_saves", status=status)
+            if event.duration is not None:
+                to.measure("conversation_save_duration_seconds", event.duration, status=status)
         case e.ContextPrepared(slots=slots):
             for slot in slots:
                 to.add("context_slots", slot=slot)
