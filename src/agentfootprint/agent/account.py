@@ -65,8 +65,8 @@ class Account:
 
     @property
     def shares(self) -> tuple[float | None, float | None]:
-        """Which share of its own budget is used, and which of its tightest window when that was last looked at;
-        None without any."""
+        """Which share of its own budget is used, and which of its tightest window when that was last looked
+        at; None without any."""
         used = self._spent / self._limit if self._limit else None
         return used, None if self._ledger is None else self._ledger.used
 
