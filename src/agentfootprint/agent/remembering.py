@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..embedders.usage import EmbeddingUsage, metered
+from ..embedders.usage import EmbeddingUsage, charged_to
 from ..events import CostTicked, EmbeddingEnded, MemoryFailed, MemoryFolded, MemoryWritten
 from ..flow.again import Stored
 from ..flow.codec import decode
@@ -153,7 +153,7 @@ class _Aside:
         """Does something that may embed, and counts that."""
         used: list[EmbeddingUsage] = []
         try:
-            with metered(used.append):
+            with charged_to(used.append):
                 return await work()
         finally:
             if self._step is None:  # There is no step that could tell it.

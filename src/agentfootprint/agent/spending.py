@@ -121,9 +121,13 @@ class Spending:
 
     def begin(self, kind: str, spent: Spent, tick: Tick, warn: Warned) -> None:
         """Goes on from what the run has spent so far. `kind` says what its calls are for."""
+        self.go_on(spent)
+        self._kind, self._tick, self._warn = kind, tick, warn
+
+    def go_on(self, spent: Spent) -> None:
+        """So much has the run spent by its record."""
         self._spent = replace(spent, cut=False)
         self.account.knows_of(spent.nano + spent.held)
-        self._kind, self._tick, self._warn = kind, tick, warn
 
     def again(self, tick: Tick) -> Spending:
         """For what is still to be done when the run is over: another one, of the same budget."""
