@@ -11,6 +11,7 @@ import pytest
 from agentfootprint import Agent, MemoryIdentity, Paused, ToolContext, tool
 from agentfootprint.agent import OutputFallback
 from agentfootprint.cost import Price, PriceList
+from agentfootprint.embedders import MockEmbedder
 from agentfootprint.errors import ConfigurationError, Overloaded, StoreUnavailable
 from agentfootprint.events import (
     CATALOGUE,
@@ -34,6 +35,7 @@ from agentfootprint.resilience import (
     with_retry,
 )
 from agentfootprint.resilience.circuit_breaker import CircuitBreaker
+from agentfootprint.retrieval import RAG
 from agentfootprint.security import PermissionPolicy
 from agentfootprint.state import InMemoryState
 from tests.agent.support import Events, call, mock_of, scripted
@@ -138,6 +140,8 @@ async def every_way(recorder: Events) -> None:
     await agent(call("look"), "Enough.", max_iterations=1).run("Look.")
     await agent("hi").run("Hi?", messages=[Message.tool("c", "t", "orphan")])
     await resilient_ways(recorder)
+    corpus = RAG("m", store=InMemoryStore(), embedder=MockEmbedder())
+    await agent("hi", memory=[corpus]).run("Hi?", identity=ME)
     short = Memory("m", store=InMemoryStore(), kind="narrative", strategy=Summarize(keep=1, after=2))
     chatty = agent(*"abc", "They talked.", memory=[short])
     for _ in range(3):

@@ -33,6 +33,29 @@ async def test_what_is_reserved_is_spent_until_it_is_settled() -> None:
     assert await book.reserve(900_000_000) is not None
 
 
+async def test_the_share_of_the_tightest_window_is_known_without_asking_again() -> None:
+    class Counting(InMemoryState):
+        asked = 0
+
+        async def increment(self, *arguments: Any, **options: Any) -> Any:
+            self.asked += 1
+            return await super().increment(*arguments, **options)
+
+    state = Counting()
+    book = ledger(state, SpendingWindow(10), SpendingWindow(2, per="principal"))
+    assert book.used is None
+    counted = await book.reserve(USD)
+    assert book.used == 0.5
+    assert counted is not None
+    await book.settle(counted, -USD // 2)
+    asked = state.asked
+    assert book.used == 0.25
+    assert state.asked == asked
+    await ledger(state, SpendingWindow(10)).reserve(8 * USD)
+    await book.reserve(0)
+    assert book.used == 0.85
+
+
 async def test_refused_by_one_window_nothing_stays_counted_in_the_others() -> None:
     state = InMemoryState()
     book = ledger(state, SpendingWindow(10), SpendingWindow(1, 3600, "principal"))

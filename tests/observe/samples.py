@@ -58,6 +58,8 @@ SAMPLES: tuple[e.Event, ...] = (
     e.OutputFellBack(RUN, AT, "settle#0", "recover", "ValueError: no"),
     e.GuardrailTripped(RUN, AT, "guard_input#0", "no_cards", "input", "a card number"),
     e.StepEnded(RUN, AT, "route#0", "route", "done", 0.0001),
+    e.RetrievalEnded(RUN, AT, "recall#0[1]", "handbook", 3, 5, 0.012),
+    e.EmbeddingEnded(RUN, AT, "recall#0[1]", "openai", "text-embedding-3-small", 1, 1536, Usage(9), 0.008),
     e.Emitted(RUN, AT, "tool#0", "parsed", {"rows": 3, "names": ["a", "ü"], "ok": True}),
 )
 

@@ -105,7 +105,7 @@ def test_standard_leaves_out_pieces_and_routine_and_verbose_nothing() -> None:
     left_out = set(CATALOGUE) - kinds(printed(*SAMPLES, verbosity="standard"))
     assert left_out == {
         "model.text", "model.reasoning", "model.tool_call", "model.started", "context.prepared",
-        "route.decided",
+        "embedding.ended", "route.decided",
         "step.ended",
     }  # fmt: skip
 

@@ -8,16 +8,21 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 
 from agentfootprint import Agent, MemoryIdentity, tool
 from agentfootprint import events as e
 from agentfootprint.cost import CostBudget, Price, PriceList
+from agentfootprint.embedders import MockEmbedder
 from agentfootprint.errors import ConfigurationError, Overloaded, ProviderError
 from agentfootprint.memory import InMemoryStore, Memory, Window
+from agentfootprint.messages import LLMResponse, Usage
 from agentfootprint.observe import prometheus_observability
 from agentfootprint.observe.prometheus.recorder import PrometheusRecorder
 from agentfootprint.providers import MockProvider
 from agentfootprint.resilience import with_circuit_breaker, with_fallback, with_retry
+from agentfootprint.retrieval import RAG
+from agentfootprint.state import InMemoryState
 
 from ..servers.programs import program
 from .samples import SAMPLES
@@ -96,6 +101,79 @@ async def test_retries_fallbacks_and_breakers_are_seen() -> None:
     }
     assert await value(recorder, "circuit_state", circuit=circuit) == 2
     assert await value(recorder, "circuit_transitions_total", circuit=circuit, to="open") == 1
+
+
+PROMISED = {
+    "runs": ("runs_total", "agent status"),
+    "iterations": ("iterations_total", "agent"),
+    "tokens": ("tokens_total", "provider model type"),
+    "cost": ("cost_usd_total", "kind provider model"),
+    "first-token latency": ("model_first_token_seconds_count", "provider model"),
+    "total latency": ("model_duration_seconds_count", "provider model"),
+    "latency of runs": ("run_duration_seconds_count", "agent status"),
+    "tool latency": ("tool_duration_seconds_count", "tool"),
+    "store latency of memories": ("memory_duration_seconds_count", "memory operation"),
+    "store latency of conversations": ("conversation_save_duration_seconds_count", "status"),
+    "store latency of corpora": ("retrieval_duration_seconds_count", "corpus"),
+    "breaker state": ("circuit_state", "circuit"),
+    "retries": ("retries_total", "provider model error"),
+    "budget use": ("budget_used_ratio_count", "agent budget"),
+}
+"""What an operator is promised: the metric, and its labels, all bounded."""
+
+
+async def test_what_an_operator_is_promised_is_in_the_exposition_of_real_runs() -> None:
+    recorder = prometheus()
+    corpus = RAG("handbook", store=InMemoryStore(), embedder=MockEmbedder())
+    memory = Memory("customer", scope="principal", strategy=Window(5), store=InMemoryStore())
+    busy = MockProvider.fail(Overloaded("busy"))
+    replies: list[Any] = [busy, call("lookup", order_id="A-1"), "Yes"]
+    provider = with_retry(MockProvider(replies=replies), max_attempts=2, initial_delay=0)
+    agent = Agent(
+        provider,
+        tools=[lookup],
+        memory=[memory, corpus],
+        state=InMemoryState(),
+        pricing_table=PriceList({"mock": Price(input=1, output=1)}),
+        cost_budget=CostBudget(usd=1, per_tenant_daily_usd=10),
+        recorders=[recorder],
+    )
+    async with agent.stream("Where?", identity=MemoryIdentity("acme", "alice", "t-1")) as run:
+        async for _ in run:
+            pass
+    dead = with_circuit_breaker(MockProvider(reply=busy), failure_threshold=1)
+    with pytest.raises(ProviderError):
+        await Agent(dead, recorders=[recorder]).run("Hi")
+    await recorder.flush()
+    families = list(text_string_to_metric_families(recorder.exposition().decode()))
+    seen = {sample.name: sample for family in families for sample in family.samples if sample.value}
+    for what, (name, labels) in PROMISED.items():
+        sample = seen.get(f"agentfootprint_{name}")
+        assert sample is not None, what
+        assert set(sample.labels) == set(labels.split()), what
+
+
+async def test_the_share_of_a_budget_that_is_used_is_measured_when_a_run_ends() -> None:
+    recorder = prometheus(tenant_label=True)
+    answer = LLMResponse("Yes", usage=Usage(0, 500_000), model="mock", provider="mock")
+    agent = Agent(
+        MockProvider(reply=answer),
+        name="priced",
+        max_tokens=500_000,
+        state=InMemoryState(),
+        pricing_table=PriceList({"mock": Price(input=0, output=1)}),
+        cost_budget=CostBudget(usd=1, per_tenant_daily_usd=2),
+        recorders=[recorder],
+    )
+    for _ in range(2):
+        await agent.run("Hi", identity=MemoryIdentity("acme"), fresh=True)
+    of = {"agent": "priced", "tenant": "acme"}
+    for budget, total in (("run", 0.5 + 0.5), ("window", 0.25 + 0.5)):
+        assert await value(recorder, "budget_used_ratio_count", **of, budget=budget) == 2
+        assert await value(recorder, "budget_used_ratio_sum", **of, budget=budget) == total
+    without = prometheus()
+    await agent.replace(cost_budget=None, recorders=[without]).run("Hi", identity=MemoryIdentity("acme"))
+    assert "budget_used_ratio_count" not in without.exposition().decode()
 
 
 async def test_cost_and_the_budget_are_seen() -> None:

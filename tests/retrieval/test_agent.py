@@ -13,7 +13,13 @@ import pytest
 from agentfootprint import Agent, Checkpoint, MemoryIdentity, Paused, tool
 from agentfootprint.embedders import MockEmbedder
 from agentfootprint.errors import ConfigurationError, IdentityRequired, StoreCorrupt, StoreUnavailable
-from agentfootprint.events import MemoryFailed, MemoryRecalled, MemoryWritten, TextDelta
+from agentfootprint.events import (
+    MemoryFailed,
+    MemoryRecalled,
+    MemoryWritten,
+    RetrievalEnded,
+    TextDelta,
+)
 from agentfootprint.flow import SECRET, Footprint
 from agentfootprint.memory import InMemoryStore, Memory, SQLiteStore
 from agentfootprint.providers import MockProvider
@@ -49,7 +55,9 @@ async def test_passages_stand_in_front_of_the_question_quoted_with_their_places(
     assert "noon" not in passages
     # What was recalled is shown to the model; it is not part of this conversation.
     assert [message.text for message in result.messages] == [QUESTION, ANSWER]
-    assert len(seen.of(MemoryRecalled)) == 1
+    [searched] = seen.of(RetrievalEnded)
+    assert (searched.corpus, searched.passages, searched.top_k, searched.error) == ("handbook", 1, 1, None)
+    assert seen.of(MemoryRecalled) == []  # It is a corpus, and tells of itself.
     assert seen.of(MemoryWritten) == []
 
 
@@ -355,7 +363,9 @@ async def test_a_corpus_that_cannot_be_read_ends_the_run() -> None:
     agent = scripted("x", memory=[corpus(store=Away())], recorders=[seen])
     with pytest.raises(StoreUnavailable):
         await agent.run(QUESTION, identity=ACME)
-    assert [event.memory for event in seen.of(MemoryFailed)] == ["handbook"]
+    [searched] = seen.of(RetrievalEnded)
+    assert (searched.corpus, searched.passages, searched.error) == ("handbook", 0, "store_unavailable")
+    assert seen.of(MemoryFailed) == []
 
 
 async def test_an_entry_that_is_no_chunk_is_named() -> None:

@@ -63,6 +63,13 @@ class Account:
         """Its own budget and those above it."""
         return [each.budget for each in self._upwards() if each.budget is not None]
 
+    @property
+    def shares(self) -> tuple[float | None, float | None]:
+        """Which share of its own budget is used, and which of its tightest window when that was last looked
+        at; None without any."""
+        used = self._spent / self._limit if self._limit else None
+        return used, None if self._ledger is None else self._ledger.used
+
     def knows_of(self, spent: int) -> None:
         """So much was spent by the record. What is counted here beyond that, others have spent meanwhile."""
         self._spent = max(self._spent, spent)

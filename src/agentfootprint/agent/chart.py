@@ -49,6 +49,7 @@ from .answering import (
     read_output,
     settle,
 )
+from .checks import keeps_turns
 from .contract import as_answer
 from .history import close_calls, heal
 from .model_call import ModelCall
@@ -139,9 +140,11 @@ async def recall(c: C, name: str) -> None:
         ask = partial(recall_from, memory, own, c, beside)
         shown = await c.call("recall", ask, c["input"].text, key=name, returns=Shown)
     except Exception as error:
-        own.tell(MemoryFailed, c, name, "recall", own.told(error), time.monotonic() - begun)
+        if keeps_turns(memory):  # A corpus tells of itself.
+            own.tell(MemoryFailed, c, name, "recall", own.told(error), time.monotonic() - begun)
         raise
-    own.tell(MemoryRecalled, c, name, len(shown.messages), time.monotonic() - begun)
+    if keeps_turns(memory):
+        own.tell(MemoryRecalled, c, name, len(shown.messages), time.monotonic() - begun)
     c.extend("recalled", shown.messages)
     if shown.spent is not None:
         c.append("charges", Charge(shown.spent))
@@ -321,13 +324,14 @@ async def remember(c: C) -> None:
     history: Seq[Message] = c["history"]
     if given.joins:
         new = history[len(heal(given.history).messages) :]
+        begun = time.monotonic()
         try:
             number = await c.call("conversation", partial(_save, own), new)
-            own.tell(ConversationSaved, c, number)
+            own.tell(ConversationSaved, c, number, time.monotonic() - begun)
         except DeadlineExceeded:
             raise  # Whoever started the run saves the turn: that is not under its deadline.
         except Exception as error:
-            own.tell(ConversationFailed, c, own.told(error))
+            own.tell(ConversationFailed, c, own.told(error), time.monotonic() - begun)
     if not c["output"]:
         return
     exchange = (*given.messages, Message.assistant(c["output"]))

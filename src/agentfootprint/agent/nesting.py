@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..embedders.usage import unmetered
 from ..errors import CheckpointMismatch, ConfigurationError
 from ..events import Event, RunResumed, RunStarted, ToolProgress, ToolStarted
 from ..flow import Run
@@ -143,9 +142,7 @@ class _AgentWithin:
             return draft(run, session, agent.name, None)
 
         async def going() -> None:
-            # It counts what it has embedded into the account of the run around it by itself.
-            with unmetered():
-                results.append(await walk(run, session, issue))
+            results.append(await walk(run, session, issue))
 
         def nested(error: BaseException | None) -> Nested:
             told: dict[str, Any] = {

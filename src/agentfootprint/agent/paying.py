@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..cost.prices import usd_of
-from ..embedders.usage import EmbeddingUsage, metered
+from ..embedders.usage import EmbeddingUsage, charged_to
 from ..errors import CostBudgetExceeded
 from ..events import CostTicked, LimitReached
 from ..flow import Seq
@@ -112,11 +112,15 @@ async def metering(c: Step[Any], own: Session, call_id: str, work: Awaitable[T])
     if spending is None:
         return await work
     used: list[EmbeddingUsage] = []
+
+    async def count() -> Spent:
+        spending.go_on(spent_by(c.run) or Spent())
+        return await spending.embedded(used, partial(own.tell, CostTicked, c))
+
     try:
-        with metered(used.append):
+        with charged_to(used.append):
             return await work
     finally:
-        count = partial(spending.embedded, used, partial(own.tell, CostTicked, c))
         while c.was_called(EMBEDDED, call_id):
             # What the call had embedded before it paused stands in the record.
             await c.call(EMBEDDED, count, key=call_id, returns=Spent)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..embedders.usage import EmbeddingUsage, metered
+from ..embedders.usage import EmbeddingUsage, charged_to
 from ..events import CostTicked
 from ..messages import Message
 from ..retrieval.passages import Passage, recorded
@@ -49,7 +49,7 @@ async def recall_from(memory: Memory | RAG, own: Session, step: Step[Any], besid
     if keeps_turns(memory):
         await own.settings.unwritten.flush(memory, identity)
     used: list[EmbeddingUsage] = []
-    with metered(used.append):
+    with charged_to(used.append):
         found = await memory.recall(identity, query, beside=beside)
     spent = None
     if used and own.spending is not None:

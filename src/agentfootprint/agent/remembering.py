@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..embedders.usage import EmbeddingUsage, metered
-from ..events import CostTicked, MemoryFailed, MemoryFolded, MemoryWritten
+from ..embedders.usage import EmbeddingUsage, charged_to
+from ..events import CostTicked, EmbeddingEnded, MemoryFailed, MemoryFolded, MemoryWritten
 from ..flow.again import Stored
 from ..flow.codec import decode
+from ..flow.current import outside
 from ..messages import LLMRequest, LLMResponse, Message, Usage
 from .model_call import ModelCall
 
@@ -43,6 +45,10 @@ class TurnToKeep:
 
     async def write(self, step: Step[Any] | None = None) -> None:
         """Writes it: in a step of its run, or, without one, after the end of the run."""
+        with outside() if step is None else nullcontext():  # It may be the effect of another run.
+            await self._write(step)
+
+    async def _write(self, step: Step[Any] | None) -> None:
         own, memory = self.own, self.memory
         assert own.identity is not None
         if self._entries is None:
@@ -147,8 +153,12 @@ class _Aside:
         """Does something that may embed, and counts that."""
         used: list[EmbeddingUsage] = []
         try:
-            with metered(used.append):
+            with charged_to(used.append):
                 return await work()
         finally:
+            if self._step is None:  # There is no step that could tell it.
+                for each in used:
+                    about = (each.provider, each.model, each.texts, None, each.usage)
+                    self._own.tell(EmbeddingEnded, None, *about)
             if used and self._spending is not None:
                 await self._spending.embedded(used, self._tick)

@@ -12,12 +12,14 @@ from ..events import (
     CircuitClosed,
     CircuitOpened,
     CircuitProbed,
+    EmbeddingEnded,
     Emitted,
     Event,
     ModelFellBack,
     ModelGaveUp,
     ModelRetried,
     RateLimitWaited,
+    RetrievalEnded,
     StateDegraded,
     StateRecovered,
     StepEnded,
@@ -92,6 +94,8 @@ _TOLD_BELOW: Mapping[str, type[Event]] = {
         RateLimitWaited,
         StateDegraded,
         StateRecovered,
+        RetrievalEnded,
+        EmbeddingEnded,
     )
 }
 """Events that come through the journal of a step, from what it calls."""

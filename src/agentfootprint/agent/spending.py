@@ -36,8 +36,9 @@ TRIES = 5
 """Reservations lost to other runs of the tenant before a call is refused."""
 
 Ask = Callable[[LLMRequest], Awaitable[LLMResponse]]
-Tick = Callable[[str, str, str, Usage | None, str | None, str | None], None]
-"""Hears of a call: its kind, provider and model, its usage, its cost and the run's so far in USD."""
+Tick = Callable[[str, str, str, Usage | None, str | None, str | None, float | None, float | None], None]
+"""Hears of a call: its kind, provider and model, its usage, its cost and the run's so far in USD, and which
+shares of the run's budget and of its windows are used."""
 Warned = Callable[[str, float], None]
 
 
@@ -120,9 +121,13 @@ class Spending:
 
     def begin(self, kind: str, spent: Spent, tick: Tick, warn: Warned) -> None:
         """Goes on from what the run has spent so far. `kind` says what its calls are for."""
+        self.go_on(spent)
+        self._kind, self._tick, self._warn = kind, tick, warn
+
+    def go_on(self, spent: Spent) -> None:
+        """So much has the run spent by its record."""
         self._spent = replace(spent, cut=False)
         self.account.knows_of(spent.nano + spent.held)
-        self._kind, self._tick, self._warn = kind, tick, warn
 
     def again(self, tick: Tick) -> Spending:
         """For what is still to be done when the run is over: another one, of the same budget."""
@@ -142,11 +147,11 @@ class Spending:
     async def embedded(self, used: Sequence[EmbeddingUsage], tick: Tick) -> Spent:
         """Counts what embedding has cost; unlike calls of models it is not reserved before. What it was."""
         costs = [self._pricing.of_embedding(each) for each in used]
+        known = sum(cost for cost in costs if cost is not None)
+        await self.account.count(known)
         for each, cost in zip(used, costs, strict=True):
             self._add(Spent(cost or 0, unknown=int(cost is None)))
             self._tell(tick, "embedding", each.provider, each.model, each.usage, cost)
-        known = sum(cost for cost in costs if cost is not None)
-        await self.account.count(known)
         return Spent(known, unknown=costs.count(None))
 
     async def pay_for(
@@ -310,4 +315,5 @@ class Spending:
     ) -> None:
         total = (self._of or self)._spent.total
         told = None if cost is None else f"{usd_of(cost):f}"
-        tick(kind, provider, model, usage, told, None if total is None else f"{total:f}")
+        so_far = None if total is None else f"{total:f}"
+        tick(kind, provider, model, usage, told, so_far, *self.account.shares)

@@ -392,8 +392,8 @@ def migrate(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Make the tables of PostgresStore and PostgresState, or bring them to this release. Any number may run
-    it at once."""
+    """Make the tables of PostgresStore, of PostgresState and of record_to, or bring them to this release. Any
+    number may run it at once."""
 
     def work() -> int:
         from .migrate import migrate as run_migrations

@@ -28,7 +28,7 @@ class Ledger:
         enforced: whether a reservation beyond a limit is refused.
     """
 
-    __slots__ = ("_clock", "_enforced", "_identity", "_name", "_state", "_windows")
+    __slots__ = ("_clock", "_enforced", "_identity", "_name", "_seen", "_state", "_window_of", "_windows")
 
     def __init__(
         self,
@@ -46,6 +46,13 @@ class Ledger:
         self._identity = identity or MemoryIdentity()
         self._enforced = enforced
         self._clock = clock
+        self._window_of: dict[StateKey, SpendingWindow] = {}
+        self._seen: dict[SpendingWindow, float] = {}
+
+    @property
+    def used(self) -> float | None:
+        """The share of the tightest window that was used when it was last looked at; None: nobody did."""
+        return max(self._seen.values(), default=None)
 
     @property
     def state(self) -> StateStore:
@@ -71,7 +78,7 @@ class Ledger:
             if key in besides:
                 fits = limit is None or await self._total(key, ttl) <= limit
             else:
-                fits = await self._state.increment(key, amount, limit=limit, ttl=ttl) is not None
+                fits = await self._add(key, amount, ttl, limit) is not None
             if not fits:
                 await self.settle(counted, -amount)
                 return None
@@ -83,7 +90,7 @@ class Ledger:
         """Adds the difference between what a call cost and what was reserved for it."""
         if difference:
             for key, ttl in counted:
-                await self._state.increment(key, difference, ttl=ttl)
+                await self._add(key, difference, ttl)
 
     async def count(self, amount: int, *, besides: Collection[StateKey] = frozenset()) -> list[Counted]:
         """Counts what was spent already, whether or not it goes beyond a limit. Returns where it was counted.
@@ -97,7 +104,7 @@ class Ledger:
         counters = [self._counter(window) for window in self._windows]
         counted = [(key, ttl) for key, ttl in counters if key not in besides]
         for key, ttl in counted:
-            await self._state.increment(key, amount, ttl=ttl)
+            await self._add(key, amount, ttl)
         return counted
 
     async def left(self) -> int | None:
@@ -109,8 +116,15 @@ class Ledger:
         return await self._total(*self._counter(window))
 
     async def _total(self, key: StateKey, ttl: float) -> int:
-        total = await self._state.increment(key, 0, ttl=ttl)
+        total = await self._add(key, 0, ttl)
         assert total is not None  # Without a limit nothing is refused.
+        return total
+
+    async def _add(self, key: StateKey, amount: int, ttl: float, limit: int | None = None) -> int | None:
+        total = await self._state.increment(key, amount, limit=limit, ttl=ttl)
+        window = self._window_of.get(key)
+        if total is not None and window is not None and window.limit:
+            self._seen[window] = total / window.limit
         return total
 
     def _counter(self, window: SpendingWindow) -> Counted:
@@ -120,5 +134,7 @@ class Ledger:
         identity = None if window.per is None else self._identity.scoped(window.per)
         # Whose it is stands in the name too: a tenant's window is not that of a person nobody named.
         name = f"{self._name}/{window.per or 'all'}/{float(window.seconds)!r}/{number}"
+        key = StateKey(identity, "spent", name)
+        self._window_of[key] = window
         # Kept for a whole further window: a call may settle after the end of its own.
-        return StateKey(identity, "spent", name), 2 * window.seconds
+        return key, 2 * window.seconds

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from ..messages import Usage
 
-__all__ = ["EmbeddingUsage", "Meter", "metered", "tell", "unmetered"]
+__all__ = ["EmbeddingUsage", "Meter", "charged_to", "metered", "tell"]
 
 _log = logging.getLogger("agentfootprint.embedders")
 
@@ -35,6 +35,7 @@ class EmbeddingUsage:
 Meter: TypeAlias = Callable[[EmbeddingUsage], None]
 
 _meters: ContextVar[tuple[Meter, ...]] = ContextVar("agentfootprint_embedding_meters", default=())
+_payer: ContextVar[Meter | None] = ContextVar("agentfootprint_embedding_payer", default=None)
 
 
 @contextmanager
@@ -49,18 +50,19 @@ def metered(meter: Meter) -> Iterator[None]:
 
 
 @contextmanager
-def unmetered() -> Iterator[None]:
-    """Tells nobody outside of the requests that embedders make within: who is inside counts by itself."""
-    token = _meters.set(())
+def charged_to(payer: Meter) -> Iterator[None]:
+    """Tells `payer` too, and no other payer around it: of runs within runs the inner one pays."""
+    token = _payer.set(payer)
     try:
         yield
     finally:
-        _meters.reset(token)
+        _payer.reset(token)
 
 
 def tell(used: EmbeddingUsage) -> None:
     """Called by embedders for every attempt that may be charged."""
-    for meter in _meters.get():
+    payer = _payer.get()
+    for meter in (*_meters.get(), *(() if payer is None else (payer,))):
         try:
             meter(used)
         except Exception:

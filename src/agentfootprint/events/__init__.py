@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .base import Event
-from .memories import MemoryFailed, MemoryFolded, MemoryRecalled, MemoryWritten
+from .memories import (
+    EmbeddingEnded,
+    MemoryFailed,
+    MemoryFolded,
+    MemoryRecalled,
+    MemoryWritten,
+    RetrievalEnded,
+)
 from .models import (
     CircuitClosed,
     CircuitOpened,
@@ -58,6 +65,7 @@ __all__ = [
     "ConversationFailed",
     "ConversationSaved",
     "CostTicked",
+    "EmbeddingEnded",
     "Emitted",
     "Event",
     "GuardrailTripped",
@@ -78,6 +86,7 @@ __all__ = [
     "PermissionDecided",
     "RateLimitWaited",
     "ReasoningDelta",
+    "RetrievalEnded",
     "RouteDecided",
     "RunEnded",
     "RunFailed",

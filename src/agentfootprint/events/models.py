@@ -184,7 +184,8 @@ class StateRecovered(Event):
 class CostTicked(Event):
     """A priced call was made: `kind` says whether of the agent's model, of an embedder, or of a model that
     works for a memory. Money is USD as decimal text, None where unknown; `total` is the run's
-    so far, across its pauses."""
+    so far, across its pauses. `budget_used` is the share of the run's budget that is used, `window_used` that
+    of its tightest window of time, as last seen, by all runs; 1 is all of it, None that there is no limit."""
 
     type: ClassVar[str] = "cost.ticked"
     kind: Literal["model", "embedding", "memory"]
@@ -193,3 +194,5 @@ class CostTicked(Event):
     usage: Usage | None
     cost: str | None
     total: str | None
+    budget_used: float | None = None
+    window_used: float | None = None

@@ -123,6 +123,7 @@ class ConversationSaved(Event):
 
     type: ClassVar[str] = "conversation.saved"
     turn: int
+    duration: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class ConversationFailed(Event):
 
     type: ClassVar[str] = "conversation.failed"
     message: str
+    duration: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,13 +208,24 @@ class Effects(StepRecord):
         return self._again is not None and bool(self._again.calls.get((name, key)))
 
     def take_over(self, within: str) -> None:
-        """Keeps what was called and told during a call, by its `name:key`, that is not made again."""
-        if self._again is None:
+        """Keeps what was called and told during a call, by its `name:key`, that is not made again, and during
+        the calls within it."""
+        again = self._again
+        if again is None:
             return
+        taken = {within}
+        self._take_calls(within, taken)
+        if again.events:
+            self.events = (*self.events, *(event for event in again.events if event.within in taken))
+
+    def _take_calls(self, within: str, taken: set[str]) -> None:
+        assert self._again is not None
         for inner in reversed(self._again.inner.get(within, ())):
             self._add_call(inner)
-        if self._again.events:
-            self.events = (*self.events, *(e for e in self._again.events if e.within == within))
+            name = f"{inner.name}:{inner.key}"
+            if name not in taken:
+                taken.add(name)
+                self._take_calls(name, taken)
 
     def _answer(self, record: Call, returns: Any, raises: tuple[type[Exception], ...]) -> Any:
         if record.labels is not None:

@@ -66,6 +66,7 @@ class Run:
         self.deps = deps
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.tell = tell
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.status: RunStatus = "running"
         self.journal: list[StepRecord] = []
         self.root = Frame(None, chart, "", flow.name, chart.start, {}, None)
@@ -158,6 +159,7 @@ class Run:
                 `footprint`.
         """
         self.status = "running"
+        self.loop = asyncio.get_running_loop()
         self._halting = False
         for frame in _frames(self.root):
             frame.run = self

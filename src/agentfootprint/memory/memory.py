@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 from ..embedders.base import Embedder
+from ..embedders.telling import embed
 from ..errors import ConfigurationError
 from ..identity import MemoryIdentity, Scope, namespace
 from ..messages import Message, Text
@@ -346,7 +347,7 @@ class Memory:
         embedder = self.embedder
         if embedder is None or not entries:
             return entries
-        vectors = await embedder.embed(texts)
+        vectors = await embed(embedder, texts)
         return [replace(entry, embedding=vector) for entry, vector in zip(entries, vectors, strict=True)]
 
     def _expires(self) -> float | None:

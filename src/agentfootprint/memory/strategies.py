@@ -9,6 +9,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..embedders.base import Embedder
+from ..embedders.telling import embed
 from ..errors import ConfigurationError
 from ..identity import MemoryIdentity
 from ..messages import Message
@@ -271,7 +272,7 @@ async def _search(
     skip: str | None,
 ) -> Sequence[Match]:
     assert isinstance(memory.store, SearchableStore)
-    [vector] = await embedder.embed([query], purpose="query")
+    [vector] = await embed(embedder, [query], purpose="query")
     where: Filter = {"memory": memory.searched} | ({} if skip is None else {"conversation": Not(skip)})
     return await memory.store.search(identity, vector, k=k, min_score=min_score, where=where)
 

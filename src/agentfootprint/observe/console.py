@@ -98,6 +98,7 @@ _FAMILY = {"run": "\x1b[1m", "model": "\x1b[34m", "tool": "\x1b[36m", "memory": 
 _TROUBLE = (e.RunFailed, e.ModelFailed, e.MemoryFailed, e.ConversationFailed, e.LimitReached)
 _OUTCOMES = (*_TROUBLE, e.RunPaused, e.RunEnded, e.ToolEnded, e.HistoryHealed)
 _ROUTINE = (
+    e.EmbeddingEnded,
     e.TextDelta,
     e.ReasoningDelta,
     e.ToolCallDrafted,
@@ -114,6 +115,8 @@ def _mark(event: e.Event) -> str:
     if isinstance(event, e.ToolEnded) and event.outcome != "ok":
         return "!"
     if isinstance(event, e.RunEnded) and event.status != "completed":
+        return "!"
+    if isinstance(event, (e.RetrievalEnded, e.EmbeddingEnded)) and event.error is not None:
         return "!"
     return "?" if isinstance(event, e.RunPaused) else ""
 
@@ -170,6 +173,17 @@ def _progress(event: e.ToolProgress) -> str:
     return f"{_name(event.tool)}{share} {_quoted(event.message)}"
 
 
+def _searched(event: e.RetrievalEnded) -> str:
+    return f"{event.passages} passages" if event.error is None else f"failed: {_name(event.error)}"
+
+
+def _embedded(event: e.EmbeddingEnded) -> str:
+    what = f"{event.texts} texts" if event.error is None else f"failed: {_name(event.error)}"
+    tokens = "" if event.usage is None else f", {event.usage.input_tokens} tokens"
+    took = "" if event.duration is None else f" in {seconds(event.duration)}"
+    return f"{what}{took}{tokens}"
+
+
 def _fields(event: e.Event) -> str:
     """What an event without a sentence of its own shows: its fields."""
     names = [field.name for field in fields(event) if field.name not in ("run_id", "at", "step")]
@@ -193,6 +207,8 @@ _SAY: Mapping[type[e.Event], Callable[[Any], str]] = {
     e.ToolEnded: lambda x: f"{_name(x.tool)} {x.outcome} in {seconds(x.duration)} {_quoted(x.result)}",
     e.MemoryFailed: lambda x: f"{_name(x.memory)} {x.operation} {_quoted(x.message)}",
     e.MemoryFolded: lambda x: f"{_name(x.memory)} {x.turns} turns summarized",
+    e.RetrievalEnded: lambda x: f"{_name(x.corpus)} {_searched(x)} in {seconds(x.duration)}",
+    e.EmbeddingEnded: lambda x: f"{_name(x.model)} {_embedded(x)}",
     e.PermissionDecided: lambda x: f"{x.verdict} {_name(x.tool)} by {_name(x.rule)} {_quoted(x.reason)}",
     e.OutputRejected: lambda x: f"answer {x.attempt}: {_quoted('; '.join(x.problems))}",
     e.OutputFellBack: lambda x: f"{x.tier}{'' if x.failed is None else f' failed {_quoted(x.failed)}'}",

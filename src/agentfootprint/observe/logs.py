@@ -52,12 +52,21 @@ BY_TIER: Mapping[Tier, tuple[type[e.Event], ...]] = {
         e.MemoryRecalled,
         e.MemoryWritten,
         e.MemoryFolded,
+        e.RetrievalEnded,
         e.HistoryHealed,
         e.ConversationSaved,
         e.OutputRejected,
         e.OutputFellBack,
     ),
-    "everything": (e.ContextPrepared, e.ModelStarted, e.ToolStarted, e.StepEnded, e.ToolProgress, e.Emitted),
+    "everything": (
+        e.ContextPrepared,
+        e.ModelStarted,
+        e.ToolStarted,
+        e.EmbeddingEnded,
+        e.StepEnded,
+        e.ToolProgress,
+        e.Emitted,
+    ),
 }
 """From which tier on an event is logged."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from ..embedders.base import MeasuringEmbedder
+from ..embedders.telling import embed
 from ..errors import (
     ContentFiltered,
     ContextWindowExceeded,
@@ -202,7 +203,7 @@ class Indexing:
 
     async def _add(self, source: str, batch: Sequence[Planned]) -> None:
         texts = [text_to_embed(each.chunk) for each in batch]
-        vectors = await self._rag.embedder.embed(texts)
+        vectors = await embed(self._rag.embedder, texts)
         pairs = zip(batch, vectors, strict=True)
         await self._rag.store.put_many(self._space, [entry_of(plan, vector) for plan, vector in pairs])
         self._embedded += len(batch)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import string
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ..cost.prices import PricingTable
 from ..embedders.base import Embedder, MeasuringEmbedder
+from ..embedders.telling import embed, error_code, usage_of
+from ..embedders.usage import EmbeddingUsage, metered
 from ..errors import ConfigurationError, IdentityRequired, InputInvalid, ToolError
+from ..events import RetrievalEnded
 from ..flow import Run
+from ..flow.current import tell_run
 from ..identity import MemoryIdentity
 from ..memory.base import SearchableStore
 from ..memory.memory import Recalled
+from ..messages import Usage
 from ..tools.context import ToolContext
 from ..tools.tool import Tool, make_tool
 from . import chunks
@@ -22,7 +29,7 @@ from .document import Document
 from .indexing import INDEX, Given, Indexing
 from .loading import Folder, Unknown
 from .passages import RETRIEVE, Found, Passage, message, within
-from .report import IndexProgress, IndexReport
+from .report import IndexProgress, IndexReport, cost_of
 from .splitting import Splitter
 
 __all__ = ["RAG", "Documents", "Retrieved"]
@@ -112,6 +119,7 @@ class RAG:
         prune: bool = True,
         reindex: bool = False,
         progress: Callable[[IndexProgress], object] | None = None,
+        pricing_table: PricingTable | None = None,
     ) -> IndexReport:
         """Brings the corpus to what the documents say now.
 
@@ -126,6 +134,7 @@ class RAG:
             prune: what was indexed of a folder that is given, and is no longer in it, is removed.
             reindex: forget the corpus first, such as for another embedder.
             progress: called after each document and each batch of chunks.
+            pricing_table: what the embedder's model costs, for `report.cost`.
 
         Returns:
             What was done, and which documents failed; `report.footprint` has it step by step.
@@ -142,8 +151,12 @@ class RAG:
         work = Indexing(self, space, given, unknown=unknown, prune=prune, reindex=reindex, progress=progress)
         run = Run(INDEX, deps=work)
         run.begin(self.id)
-        await run.go()
-        return IndexReport(self.id, tuple(run["files"]), run["gone"], run["skipped"], run.footprint)
+        used: list[EmbeddingUsage] = []
+        with metered(used.append):
+            await run.go()
+        cost = None if pricing_table is None else cost_of(used, pricing_table)
+        files, gone, skipped = tuple(run["files"]), run["gone"], run["skipped"]
+        return IndexReport(self.id, files, gone, skipped, usage_of(used) or Usage(), cost, run.footprint)
 
     async def forget(self, identity: MemoryIdentity | None = None) -> int:
         """Deletes the corpus of a tenant; how many chunks."""
@@ -170,13 +183,23 @@ class RAG:
         """
         if not query.strip():
             return ()
-        [vector] = await self.embedder.embed([self._short(query)], purpose="query")
+        most = self.k if k is None else k
+        passages: tuple[Passage, ...] = ()
+        error = None
+        begun = time.monotonic()
+        try:
+            passages = await self._found(self._space(identity), query, most)
+        except BaseException as failed:
+            error = error_code(failed)
+            raise
+        finally:
+            tell_run(RetrievalEnded, self.id, len(passages), most, time.monotonic() - begun, error)
+        return passages
+
+    async def _found(self, space: MemoryIdentity, query: str, k: int) -> tuple[Passage, ...]:
+        [vector] = await embed(self.embedder, [self._short(query)], purpose="query")
         found = await self.store.search(
-            self._space(identity),
-            vector,
-            k=self.k if k is None else k,
-            min_score=self.min_score,
-            where={"corpus": self.id},
+            space, vector, k=k, min_score=self.min_score, where={"corpus": self.id}
         )
         passages = []
         for match in found:

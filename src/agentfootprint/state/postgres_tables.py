@@ -11,14 +11,14 @@ from ..errors import StoreError, StoreUnavailable
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-__all__ = ["Tables", "as_tenant"]
+__all__ = ["AS_TENANT", "Tables", "as_tenant"]
 
 _LOCK = 0x61676D65
 """The advisory lock under which instances that start together make schemas, roles and tables."""
 
 # Row-level security binds neither superusers nor, unless it is forced, owners: so nobody stays who connected.
 # A statement is planned for who the role is then, so this is one of its own that comes first.
-_AS_TENANT: LiteralString = (
+AS_TENANT: LiteralString = (
     "SELECT set_config('role', %(role)s, true), set_config('agentfootprint.tenant', %(tenant)s, true)"
 )
 
@@ -34,6 +34,7 @@ class Tables:
         journal: the table that says which steps were made.
         guarded: the tables whose rows are of tenants.
         steps: each brings the tables of version n to version n + 1; what was released is never changed.
+        optional: whether the store can be told not to make them.
     """
 
     what: LiteralString
@@ -41,6 +42,7 @@ class Tables:
     journal: LiteralString
     guarded: tuple[LiteralString, ...]
     steps: tuple[tuple[LiteralString, ...], ...]
+    optional: bool = True
 
     @property
     def newest(self) -> int:
@@ -111,10 +113,11 @@ class Tables:
             return await self._migrate(connection, schema, where)
         except errors.InsufficientPrivilege:
             pass
+        then = ", and pass create_tables=False" if self.optional else ""
         raise StoreError(
             f"the role connected to PostgreSQL at {where} may not make the {self.what} tables: run "
-            "`agentfootprint migrate` as one that may create tables and roles, grant "
-            f"{self.role} to the role of the application, and pass create_tables=False"
+            "`agentfootprint migrate` as one that may create tables and roles, and grant "
+            f"{self.role} to the role of the application{then}"
         )
 
     async def _migrate(self, connection: AsyncConnection[Any], schema: str, where: str) -> list[str]:
@@ -164,7 +167,7 @@ async def as_tenant(
     at all."""
     cursor = connection.cursor(binary=True)
     async with connection.pipeline():
-        await connection.execute(_AS_TENANT, {"role": role, "tenant": tenant})
+        await connection.execute(AS_TENANT, {"role": role, "tenant": tenant})
         await cursor.execute(statement, given)
     return await cursor.fetchall() if cursor.description else []
 

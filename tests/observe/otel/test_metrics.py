@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from agentfootprint import Agent, tool
+from agentfootprint.cost import CostBudget, Price, PriceList
 from agentfootprint.errors import Overloaded, ProviderError
 from agentfootprint.events import CostTicked, ModelEnded, ToolEnded
-from agentfootprint.messages import Usage
+from agentfootprint.messages import LLMResponse, Usage
 from agentfootprint.observe import otel_observability
 from agentfootprint.providers import MockProvider
 
-from .seen import Telemetry
+from .seen import Telemetry, attributes
 
 call = MockProvider.call
 
@@ -84,6 +85,19 @@ async def test_what_is_paid_is_counted_where_it_is_known() -> None:
         telemetry.recorder.on_event(event)
     (point,) = await telemetry.points("agentfootprint.cost")
     assert Decimal(str(point.value)) == Decimal("0.001")
+
+
+async def test_the_share_of_a_budget_that_is_used_is_told_with_the_run() -> None:
+    answer = LLMResponse("Yes", usage=Usage(0, 250_000), model="claude", provider="bedrock")
+    telemetry = await told(
+        answer,
+        max_tokens=500_000,
+        pricing_table=PriceList({"claude": Price(input=0, output=1)}),
+        cost_budget=CostBudget(usd=1),
+    )
+    (point,) = await telemetry.points("agentfootprint.budget.used")
+    assert (point.sum, point.attributes["agentfootprint.budget"]) == (0.25, "run")
+    assert attributes(await telemetry.one("invoke_agent support"))["agentfootprint.budget.run.used"] == 0.25
 
 
 async def test_names_from_outside_do_not_make_series_without_end() -> None:

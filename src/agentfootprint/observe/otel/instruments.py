@@ -28,13 +28,14 @@ class _Telling(Protocol):
 
 
 class _Counts:
-    __slots__ = ("agent", "begun", "inferences", "tools")
+    __slots__ = ("agent", "begun", "inferences", "shares", "tools")
 
     def __init__(self, agent: str, begun: float) -> None:
         self.agent = agent
         self.begun = begun
         self.inferences = 0
         self.tools = 0
+        self.shares: dict[str, float | None] = {}
 
 
 class Instruments:
@@ -61,6 +62,12 @@ class Instruments:
         )
         self._tool = histogram(n.TOOL_DURATION, description="Duration of a tool call.", **seconds)
         self._cost = meter.create_counter(n.COST_TOTAL, "USD", "What models were paid, where it is known.")
+        self._budget = histogram(
+            n.BUDGET_USED,
+            unit="1",
+            description="Share of the budget that was used at a run's end.",
+            explicit_bucket_boundaries_advisory=n.SHARES,
+        )
         self._events = meter.create_counter(n.EVENTS_TOTAL, "{event}", "What stands out, by kind.")
         meter.create_observable_counter(
             n.DROPPED, [_observed(lambda: telling.dropped)], "{event}", "Events that were never told."
@@ -83,6 +90,8 @@ class Instruments:
             e.ModelFailed: self._failed,
             e.ToolEnded: self._called,
             e.CostTicked: self._paid,
+            e.RetrievalEnded: self._retrieved,
+            e.EmbeddingEnded: self._embedded,
             e.MemoryRecalled: self._memory,
             e.MemoryWritten: self._memory,
             e.MemoryFolded: self._memory,
@@ -115,6 +124,9 @@ class Instruments:
         self._agent.record(max(event.at - counts.begun, 0.0), {**common, **status})
         self._inferences.record(counts.inferences, common)
         self._tool_calls.record(counts.tools, common)
+        for budget, share in counts.shares.items():
+            if share is not None:
+                self._budget.record(share, {n.AGENT_NAME: counts.agent, n.BUDGET: budget})
 
     # --- models and tools
 
@@ -153,12 +165,30 @@ class Instruments:
         self._tool.record(event.duration, labels)
 
     def _paid(self, event: e.CostTicked) -> None:
+        if (counts := self._runs.get(event.run_id or "")) is not None:
+            counts.shares = {"run": event.budget_used, "window": event.window_used}
         labels = {n.PROVIDER: n.provider_name(event.provider), n.REQUEST_MODEL: self._model(event.model)}
         if event.cost is not None:
             self._cost.add(float(event.cost), {**labels, n.COST_KIND: event.kind})
-        if event.kind == "embedding" and event.usage is not None:
-            labels |= {n.OPERATION: n.EMBEDDINGS, n.TOKEN_TYPE: "input"}
-            self._tokens.record(event.usage.input_tokens, labels)
+
+    def _retrieved(self, event: e.RetrievalEnded) -> None:
+        labels = {n.OPERATION: n.RETRIEVAL, n.DATA_SOURCE: self._named(event.corpus)}
+        if event.error is not None:
+            labels[n.ERROR_TYPE] = event.error
+        self._operation.record(event.duration, labels)
+
+    def _embedded(self, event: e.EmbeddingEnded) -> None:
+        labels = {
+            n.OPERATION: n.EMBEDDINGS,
+            n.PROVIDER: n.provider_name(event.provider),
+            n.REQUEST_MODEL: self._model(event.model),
+        }
+        if event.usage is not None and event.usage.input_tokens:
+            self._tokens.record(event.usage.input_tokens, {**labels, n.TOKEN_TYPE: "input"})
+        if event.error is not None:
+            labels[n.ERROR_TYPE] = event.error
+        if event.duration is not None:
+            self._operation.record(event.duration, labels)
 
     def _memory(self, event: Any) -> None:
         failed = isinstance(event, e.MemoryFailed)

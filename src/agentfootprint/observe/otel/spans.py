@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from ... import events as e
 from ...messages import Usage
@@ -15,7 +15,7 @@ from ..content import Content, plain
 from ..sampling import Sampling, in_trouble, status_of
 from ..tiers import Tier
 from . import names as n
-from .context import Ids
+from .context import Ids, Later
 from .instruments import memory_operation
 
 __all__ = ["BY_TIER", "IGNORED", "Spans", "nanoseconds"]
@@ -53,6 +53,8 @@ BY_TIER: Mapping[Tier, tuple[type[e.Event], ...]] = {
         e.MemoryRecalled,
         e.MemoryWritten,
         e.MemoryFolded,
+        e.RetrievalEnded,
+        e.EmbeddingEnded,
         e.HistoryHealed,
         e.ConversationSaved,
         e.OutputRejected,
@@ -78,7 +80,18 @@ def nanoseconds(at: float) -> int:
 class _Child:
     """A span below a run's, while what it tells of goes on and until it is made."""
 
-    __slots__ = ("attributes", "begun", "ended", "error", "events", "kind", "name", "said", "span_id")
+    __slots__ = (
+        "attributes",
+        "begun",
+        "ended",
+        "error",
+        "events",
+        "kind",
+        "name",
+        "parent_id",
+        "said",
+        "span_id",
+    )
 
     def __init__(
         self, name: str, kind: SpanKind, begun: int, attributes: dict[str, Any], span_id: int | None = None
@@ -88,6 +101,7 @@ class _Child:
         self.begun = begun
         self.attributes = attributes
         self.span_id = span_id
+        self.parent_id: int | None = None
         self.ended = begun
         self.events: list[tuple[str, dict[str, Any], int]] = []
         self.error: str | None = None
@@ -169,6 +183,14 @@ class Spans:
                 self._called(run, event)
             case e.MemoryRecalled() | e.MemoryWritten() | e.MemoryFolded() | e.MemoryFailed():
                 self._memory(run, event)
+            case e.CostTicked():
+                shares = {n.RUN_BUDGET_USED: event.budget_used, n.WINDOW_BUDGET_USED: event.window_used}
+                run.root.set_attributes({name: share for name, share in shares.items() if share is not None})
+                self._mark(run, event)
+            case e.RetrievalEnded():
+                self._retrieval(run, event)
+            case e.EmbeddingEnded():
+                self._embedding(run, event)
             case e.StepEnded():
                 self._step(run, event)
             case _:
@@ -260,6 +282,40 @@ class Spans:
             child.said = self._content.text(event.message)
         self._made(run, child, event.at)
 
+    def _retrieval(self, run: _Run, event: e.RetrievalEnded) -> None:
+        attributes: dict[str, Any] = {
+            n.OPERATION: n.RETRIEVAL,
+            n.DATA_SOURCE: event.corpus,
+            n.RETRIEVAL_TOP_K: event.top_k,
+            n.PASSAGES: event.passages,
+            n.STEP: event.step or "",
+        }
+        self._searching(run, event, f"{n.RETRIEVAL} {event.corpus}", attributes)
+
+    def _embedding(self, run: _Run, event: e.EmbeddingEnded) -> None:
+        attributes: dict[str, Any] = {
+            n.OPERATION: n.EMBEDDINGS,
+            n.PROVIDER: n.provider_name(event.provider),
+            n.REQUEST_MODEL: event.model,
+            n.TEXTS: event.texts,
+            n.STEP: event.step or "",
+        }
+        if event.dimensions is not None:
+            attributes[n.EMBEDDING_DIMENSIONS] = event.dimensions
+        if event.usage is not None and not event.usage.unreported:
+            attributes[n.INPUT_TOKENS] = event.usage.input_tokens
+        self._searching(run, event, f"{n.EMBEDDINGS} {event.model}", attributes)
+
+    def _searching(self, run: _Run, event: Any, name: str, attributes: dict[str, Any]) -> None:
+        """What is told when it has ended; below the tool that did it, if one did."""
+        begun = nanoseconds(event.at - (event.duration or 0.0))
+        child = _Child(name, SpanKind.CLIENT, begun, attributes)
+        child.error = event.error
+        tools = (each for each in run.tools.values() if each.attributes[n.STEP] == event.step)
+        if (tool := next(tools, None)) is not None and tool.span_id is not None:
+            child.parent_id = tool.span_id
+        self._made(run, child, event.at)
+
     def _step(self, run: _Run, event: e.StepEnded) -> None:
         begun = nanoseconds(event.at - event.duration)
         attributes = {n.STEP: event.step or "", n.OWN + "step.status": event.status}
@@ -309,8 +365,11 @@ class Spans:
         if self._ids is not None:
             self._ids.give(child.span_id)
         attributes = {name: plain(value) for name, value in child.attributes.items()}
+        context = run.context
+        if child.parent_id is not None:
+            context = set_span_in_context(Later(run.root, child.parent_id), context)
         span = self._tracer.start_span(
-            plain(child.name), run.context, child.kind, attributes, start_time=child.begun
+            plain(child.name), context, child.kind, attributes, start_time=child.begun
         )
         for name, attributes, at in child.events:
             span.add_event(name, attributes, at)

@@ -18,6 +18,7 @@ PREFIX = "agentfootprint_"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _STORE = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _COUNTS = (1, 2, 3, 5, 8, 13, 20, 30, 50, 100)
+_SHARES = (0.1, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 1, 2)
 _DOLLARS = (0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 50)
 
 _COUNTERS = {
@@ -36,6 +37,8 @@ _COUNTERS = {
     "cost_unknown": ("Calls that should have a price and have none that is known.", "kind provider model"),
     "tool_calls": ("Tool calls by how they ended.", "tool outcome"),
     "memory_operations": ("What memories did, and whether it worked.", "memory operation status"),
+    "retrievals": ("Searches of corpora, `error` empty where they worked.", "corpus error"),
+    "embeddings": ("Calls of embedders, `error` empty where they worked.", "provider model error"),
     "conversation_saves": ("Turns that joined their conversation, or could not.", "status"),
     "retries": ("Attempts that failed and were repeated.", "provider model error"),
     "giving_up": (
@@ -61,6 +64,11 @@ _HISTOGRAMS = {
     "run_duration_seconds": ("Time of a run, up to its end or pause.", "agent status", _SECONDS),
     "run_iterations": ("Turns of the loop in a run.", "agent", _COUNTS),
     "run_cost_usd": ("Cost of a run across its pauses, in US dollars, where it is known.", "agent", _DOLLARS),
+    "budget_used_ratio": (
+        "Share of the budget that was used at a run's end: of the run's own, of the tightest window.",
+        "agent budget tenant",
+        _SHARES,
+    ),
     "model_duration_seconds": ("Time of a model's whole answer.", "provider model", _SECONDS),
     "model_first_token_seconds": (
         "Time to a streamed answer's first piece.",
@@ -69,6 +77,14 @@ _HISTOGRAMS = {
     ),
     "tool_duration_seconds": ("Time of a tool call.", "tool", _SECONDS),
     "memory_duration_seconds": ("Time of what a memory did, its store included.", "memory operation", _STORE),
+    "conversation_save_duration_seconds": ("Time to join a turn to its conversation.", "status", _STORE),
+    "retrieval_duration_seconds": ("Time of a search of a corpus, embedding included.", "corpus", _STORE),
+    "retrieval_passages": ("Passages that a search of a corpus found.", "corpus", (0, *_COUNTS)),
+    "embedding_duration_seconds": (
+        "Time of a call of an embedder, attempts included.",
+        "provider model",
+        _STORE,
+    ),
     "step_duration_seconds": ("Time of a step of the flow.", "node status", _STORE),
 }
 _GAUGES = {

@@ -50,6 +50,8 @@ BY_TIER: Mapping[Tier, tuple[type[e.Event], ...]] = {
         e.MemoryRecalled,
         e.MemoryWritten,
         e.MemoryFolded,
+        e.RetrievalEnded,
+        e.EmbeddingEnded,
         e.HistoryHealed,
         e.ConversationSaved,
         e.OutputRejected,
@@ -67,13 +69,14 @@ _VALUES = 200
 
 
 class _Run:
-    __slots__ = ("agent", "begun", "iterations", "tenant")
+    __slots__ = ("agent", "begun", "iterations", "shares", "tenant")
 
     def __init__(self, agent: str, tenant: str, begun: float) -> None:
         self.agent = agent
         self.tenant = tenant
         self.begun = begun
         self.iterations = 0
+        self.shares: dict[str, float | None] = {}
 
 
 class PrometheusRecorder:
@@ -103,6 +106,7 @@ class PrometheusRecorder:
             e.ModelEnded: self._answered,
             e.RouteDecided: self._routed,
             e.CostTicked: self._paid,
+            e.EmbeddingEnded: self._embedded,
             e.MemoryRecalled: self._memory,
             e.MemoryWritten: self._memory,
             e.MemoryFolded: self._memory,
@@ -190,6 +194,10 @@ class PrometheusRecorder:
         self.measure("run_iterations", run.iterations, agent=run.agent)
         if isinstance(event, e.RunEnded) and event.cost is not None:
             self.measure("run_cost_usd", event.cost, agent=run.agent)
+        for budget, share in run.shares.items():
+            if share is not None:
+                which = {"agent": run.agent, "budget": budget, **self._of_tenant(run)}
+                self.measure("budget_used_ratio", share, **which)
 
     def _routed(self, event: e.RouteDecided) -> None:
         self.add("decisions", choice=event.choice, rule=event.rule)
@@ -221,15 +229,23 @@ class PrometheusRecorder:
 
     def _paid(self, event: e.CostTicked) -> None:
         which = {"kind": event.kind, "provider": event.provider, "model": event.model}
+        run = self._runs.get(event.run_id or "")
+        if run is not None:
+            run.shares = {"run": event.budget_used, "window": event.window_used}
         if event.cost is None:
             self.add("cost_unknown", **which)
         else:
-            run = self._runs.get(event.run_id or "")
             self.add("cost_usd", float(event.cost), **which, **self._of_tenant(run))
-        if event.kind == "embedding" and event.usage is not None:
+
+    def _embedded(self, event: e.EmbeddingEnded) -> None:
+        which = {"provider": event.provider, "model": event.model}
+        self.add("embeddings", **which, error=event.error or "")
+        if event.duration is not None:
+            self.measure("embedding_duration_seconds", event.duration, **which)
+        if event.usage is not None and event.usage.input_tokens:
             run = self._runs.get(event.run_id or "")
-            labels = {"provider": event.provider, "model": event.model, **self._of_tenant(run)}
-            self.add("tokens", event.usage.input_tokens, type="embedding", **labels)
+            labels = {**which, "type": "embedding", **self._of_tenant(run)}
+            self.add("tokens", event.usage.input_tokens, **labels)
 
     def _memory(self, event: Any) -> None:
         failed = isinstance(event, e.MemoryFailed)
@@ -265,6 +281,11 @@ def _simple(to: PrometheusRecorder, event: e.Event) -> None:
             tool = "unknown" if event.outcome == "unknown_tool" else event.tool
             to.add("tool_calls", tool=tool, outcome=event.outcome)
             to.measure("tool_duration_seconds", event.duration, tool=tool)
+        case e.RetrievalEnded(corpus=corpus, error=error):
+            to.add("retrievals", corpus=corpus, error=error or "")
+            to.measure("retrieval_duration_seconds", event.duration, corpus=corpus)
+            if error is None:
+                to.measure("retrieval_passages", event.passages, corpus=corpus)
         case e.LimitReached(limit=limit):
             to.add("limits_reached", limit=limit)
         case e.PermissionDecided(tool=tool, verdict=verdict):
@@ -278,7 +299,10 @@ def _simple(to: PrometheusRecorder, event: e.Event) -> None:
         case e.HistoryHealed():
             to.add("histories_healed")
         case e.ConversationSaved() | e.ConversationFailed():
-            to.add("conversation_saves", status="ok" if isinstance(event, e.ConversationSaved) else "failed")
+            status = "ok" if isinstance(event, e.ConversationSaved) else "failed"
+            to.add("conversation_saves", status=status)
+            if event.duration is not None:
+                to.measure("conversation_save_duration_seconds", event.duration, status=status)
         case e.ContextPrepared(slots=slots):
             for slot in slots:
                 to.add("context_slots", slot=slot)

@@ -37,7 +37,8 @@ def record_to(
 
     Args:
         target: a folder (made if need be), an SQLite file (named `.db`, `.sqlite` or `.sqlite3`), or the
-            dsn of a PostgreSQL database (`postgresql://…`), whose table is made if it can be.
+            dsn of a PostgreSQL database (`postgresql://…`), which keeps tenants apart by row-level security:
+            its table and role are made if they can be, else `agentfootprint migrate` makes them.
         retention: seconds after which a run is deleted; None: never.
         max_bytes: of all runs together; the oldest are deleted to make room. It may be exceeded by a
             twentieth, and by what other processes write within a minute.
@@ -60,7 +61,7 @@ def open_records(target: str | os.PathLike[str]) -> RunRecords:
     """What `record_to` writes to, to be read."""
     path = os.fspath(target)
     if path.startswith(_POSTGRES):
-        from .sql import PostgresRecords
+        from .postgres import PostgresRecords
 
         return PostgresRecords(path)
     if path.endswith(_SQLITE):

@@ -1,4 +1,4 @@
-"""Runs in a table of SQLite or PostgreSQL, compressed."""
+"""Runs in a table of SQL, compressed; and that of SQLite."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, LiteralString
 
-from ...errors import ConfigurationError, MissingExtra
+from ...errors import ConfigurationError
 from ...identity import MemoryIdentity, namespace
 from .base import KeptRun
 
-__all__ = ["PostgresRecords", "SQLiteRecords"]
+__all__ = ["BY_END", "BY_START", "TABLE", "SQLiteRecords", "Table"]
 
-_TABLE: LiteralString = """
+TABLE: LiteralString = """
 CREATE TABLE IF NOT EXISTS agentfootprint_runs (
     tenant TEXT NOT NULL, run TEXT NOT NULL, agent TEXT NOT NULL,
     tenant_name TEXT, principal TEXT, conversation TEXT,
@@ -24,10 +24,10 @@ CREATE TABLE IF NOT EXISTS agentfootprint_runs (
     PRIMARY KEY (tenant, run)
 )
 """
-_BY_START: LiteralString = """
+BY_START: LiteralString = """
 CREATE INDEX IF NOT EXISTS agentfootprint_runs_started ON agentfootprint_runs (tenant, started)
 """
-_BY_END: LiteralString = """
+BY_END: LiteralString = """
 CREATE INDEX IF NOT EXISTS agentfootprint_runs_ended ON agentfootprint_runs (ended)
 """
 _PUT: LiteralString = """
@@ -58,16 +58,19 @@ _ABSENT = "~"
 _BUSY_SECONDS = 5.0
 
 
-class _Table(ABC):
-    """What both have in common. `_run` gives the rows of a statement and how many it changed."""
+class Table(ABC):
+    """What all have in common. `_run` gives the rows of a statement about one tenant, whose key it gets, and
+    how many it changed."""
 
     def put(self, run: KeptRun, lines: bytes) -> None:
         packed = zlib.compress(lines, 1)
         tenant, principal, conversation = (None,) * 3 if run.identity is None else run.identity.parts
+        key = _key(tenant)
         self._run(
+            key,
             _PUT,
             (
-                _key(tenant),
+                key,
                 run.run_id,
                 run.agent,
                 tenant,
@@ -91,44 +94,32 @@ class _Table(ABC):
         status: str | None = None,
         limit: int = 50,
     ) -> Sequence[KeptRun]:
-        rows, _ = self._run(_LIST, (_key(tenant), agent, status, limit))
+        key = _key(tenant)
+        rows, _ = self._run(key, _LIST, (key, agent, status, limit))
         return [_kept(row) for row in rows]
 
     def read(self, tenant: str | None, run_id: str) -> bytes | None:
-        rows, _ = self._run(_READ, (_key(tenant), run_id))
+        key = _key(tenant)
+        rows, _ = self._run(key, _READ, (key, run_id))
         return zlib.decompress(bytes(rows[0][0])) if rows else None
 
     def delete(self, tenant: str | None, run_id: str) -> bool:
-        return self._run(_DELETE, (_key(tenant), run_id))[1] > 0
+        key = _key(tenant)
+        return self._run(key, _DELETE, (key, run_id))[1] > 0
 
     def forget(self, identity: MemoryIdentity) -> int:
         tenant, principal, conversation = identity.parts
         one, two = int(principal is not None), int(conversation is not None)
-        return self._run(_FORGET, (_key(tenant), one, principal or "", two, conversation or ""))[1]
-
-    def sweep(self, *, before: float | None, max_bytes: int | None) -> int:
-        count = 0
-        if before is not None:
-            count += self._run(_EXPIRE, (before,))[1]
-        if max_bytes is None:
-            return count
-        total = int(self._run(_TOTAL, ())[0][0][0])
-        while total > max_bytes:
-            oldest, _ = self._run(_OLDEST, ())
-            for tenant, run, stored in oldest:
-                count += self._run(_DELETE, (tenant, run))[1]
-                total -= stored
-                if total <= max_bytes:
-                    break
-            if not oldest:
-                break
-        return count
+        key = _key(tenant)
+        return self._run(key, _FORGET, (key, one, principal or "", two, conversation or ""))[1]
 
     @abstractmethod
-    def _run(self, statement: LiteralString, values: tuple[Any, ...]) -> tuple[Sequence[Any], int]: ...
+    def _run(
+        self, key: str, statement: LiteralString, values: tuple[Any, ...]
+    ) -> tuple[Sequence[Any], int]: ...
 
 
-class SQLiteRecords(_Table):
+class SQLiteRecords(Table):
     """One file, which several processes may write. The file shrinks when runs are deleted."""
 
     def __init__(self, path: str) -> None:
@@ -140,18 +131,36 @@ class SQLiteRecords(_Table):
             self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
-            for statement in (_TABLE.format(blob="BLOB"), _BY_START, _BY_END):
+            for statement in (TABLE.format(blob="BLOB"), BY_START, BY_END):
                 self._connection.execute(statement)
         except sqlite3.Error as error:
             raise ConfigurationError(f"cannot keep runs in {path}: {error}") from error
 
     def sweep(self, *, before: float | None, max_bytes: int | None) -> int:
-        count = super().sweep(before=before, max_bytes=max_bytes)
+        count = self._swept(before, max_bytes)
         if count:
-            self._run("PRAGMA incremental_vacuum", ())
+            self._run("", "PRAGMA incremental_vacuum", ())
         return count
 
-    def _run(self, statement: LiteralString, values: tuple[Any, ...]) -> tuple[Sequence[Any], int]:
+    def _swept(self, before: float | None, max_bytes: int | None) -> int:
+        count = 0
+        if before is not None:
+            count += self._run("", _EXPIRE, (before,))[1]
+        if max_bytes is None:
+            return count
+        total = int(self._run("", _TOTAL, ())[0][0][0])
+        while total > max_bytes:
+            oldest, _ = self._run("", _OLDEST, ())
+            for tenant, run, stored in oldest:
+                count += self._run(tenant, _DELETE, (tenant, run))[1]
+                total -= stored
+                if total <= max_bytes:
+                    break
+            if not oldest:
+                break
+        return count
+
+    def _run(self, key: str, statement: LiteralString, values: tuple[Any, ...]) -> tuple[Sequence[Any], int]:
         with self._lock:
             cursor = self._connection.execute(statement, values)
             return cursor.fetchall(), cursor.rowcount
@@ -159,53 +168,6 @@ class SQLiteRecords(_Table):
     def close(self) -> None:
         with self._lock:
             self._connection.close()
-
-
-class PostgresRecords(_Table):
-    """One connection, made when it is needed and again when it breaks."""
-
-    def __init__(self, dsn: str) -> None:
-        try:
-            import psycopg
-        except ImportError:
-            raise MissingExtra("record_to of a Postgres dsn", "postgres") from None
-        self._psycopg = psycopg
-        self._dsn = dsn
-        self._lock = threading.Lock()
-        self._connection: Any = None
-
-    def _run(self, statement: LiteralString, values: tuple[Any, ...]) -> tuple[Sequence[Any], int]:
-        with self._lock:
-            try:
-                cursor = self._open().execute(statement.replace("?", "%s"), values)
-                return (cursor.fetchall() if cursor.description else ()), cursor.rowcount
-            except self._psycopg.OperationalError:
-                if self._connection is not None:
-                    self._connection.close()
-                    self._connection = None
-                raise
-
-    def _open(self) -> Any:
-        if self._connection is None:
-            self._connection = self._psycopg.connect(self._dsn, autocommit=True, connect_timeout=5)
-            known = self._connection.execute("SELECT to_regclass('agentfootprint_runs')").fetchone()
-            if known == (None,):
-                self._make()
-        return self._connection
-
-    def _make(self) -> None:
-        connection = self._connection
-        with connection.transaction():
-            # Instances that start at once would otherwise make it twice.
-            connection.execute("SELECT pg_advisory_xact_lock(hashtext('agentfootprint_runs'))")
-            for statement in (_TABLE.format(blob="BYTEA"), _BY_START, _BY_END):
-                connection.execute(statement)
-
-    def close(self) -> None:
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
 
 
 def _key(tenant: str | None) -> str:
