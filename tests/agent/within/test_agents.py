@@ -301,7 +301,7 @@ async def test_it_has_no_more_time_than_the_run_around_it() -> None:
         return "never"
 
     agent = desk(billing(call("waits"), "Never.", tools=[waits]))
-    result = await agent.run("Well?", timeout=0.05)
+    result = await agent.run("Well?", timeout=0.5)
     assert isinstance(result, Stopped)
     assert result.reason is StopReason.DEADLINE
     assert result.footprint.nested[STEP].status == "cancelled"
@@ -315,7 +315,7 @@ async def test_its_own_time_ends_it_alone() -> None:
         await asyncio.Event().wait()
         return "never"
 
-    agent = desk(billing(call("waits"), "Never.", tools=[waits], timeout=0.05))
+    agent = desk(billing(call("waits"), "Never.", tools=[waits], timeout=0.5))
     result = await agent.run("Well?")
     assert isinstance(result, Completed)
     assert result_of(result.messages).text == "billing gave no answer: it was stopped by deadline."
@@ -329,9 +329,9 @@ async def test_the_tools_time_ends_it_and_its_record_is_kept() -> None:
         return "never"
 
     inner = billing(call("waits"), "Never.", tools=[waits])
-    asked = inner.as_tool(description="Asks.", timeout=0.05)
+    asked = inner.as_tool(description="Asks.", timeout=0.5)
     agent = Agent(MockProvider(replies=[call("billing", input="Well?"), "Done."]), tools=[asked])
     result = completed(await agent.run("Well?"))
-    assert "took longer than 0.05 s" in result_of(result.messages).text
+    assert "took longer than 0.5 s" in result_of(result.messages).text
     assert result.footprint.nested[STEP].status == "cancelled"
     assert result.usage.total_tokens > result.footprint.nested[STEP].state["usage"].total_tokens > 0

@@ -104,7 +104,7 @@ async def test_what_the_tools_time_cut_off_is_held() -> None:
         return "never"
 
     inner = billing(asks(ToolCall("t", "waits")), tools=[waits])
-    agent = desk(inner, replies=[asks_for("billing"), says("All.")], pricing_table=PRICES, tool_timeout=0.05)
+    agent = desk(inner, replies=[asks_for("billing"), says("All.")], pricing_table=PRICES, tool_timeout=0.5)
     result = completed(await agent.run("Well?"))
     assert result.usage == Usage(3, 3)
     assert result.cost == 33

@@ -154,7 +154,7 @@ async def test_it_has_no_more_time_than_the_run_around_it() -> None:
         await asyncio.Event().wait()
 
     agent = asking(flow.as_tool(), call("waits", input="?"), "Done.")
-    result = await agent.run("Go", timeout=0.05)
+    result = await agent.run("Go", timeout=0.5)
     assert result.status == "stopped"
     assert result.footprint.nested[STEP].status in ("cancelled", "failed")
 
