@@ -9,7 +9,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from ..errors import ConfigurationError
 from ..identity import MemoryIdentity
 
-__all__ = ["PermissionChecker", "PermissionRequest", "Verdict"]
+__all__ = ["STRENGTH", "PermissionChecker", "PermissionRequest", "Verdict"]
+
+STRENGTH: Mapping[str, int] = {"halt": 0, "deny": 1, "ask": 2, "allow": 3}
+"""Of several verdicts about one call, that with the least of these numbers decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Verdict:
     evidence: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in ("allow", "deny", "ask", "halt"):
+        if self.kind not in STRENGTH:
             raise ConfigurationError(f"a Verdict is to allow, deny, ask or halt, not {self.kind!r}")
 
     @classmethod

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from ..errors import ConfigurationError
 from ..flow.rules import Check
 from ..identity import MemoryIdentity
-from .base import PermissionRequest, Verdict, names
+from .base import STRENGTH, PermissionRequest, Verdict, names
 
 __all__ = ["Allow", "Ask", "Deny", "Halt", "PermissionPolicy", "Role", "Rule"]
 
@@ -123,10 +123,6 @@ class Halt(Rule):
     kind = "halt"
 
 
-_STRENGTH = ("halt", "deny", "ask", "allow")
-"""Of several rules that hold, the first of these decides."""
-
-
 class PermissionPolicy:
     """What roles may do. Made by `from_roles`; never changes.
 
@@ -199,7 +195,7 @@ class PermissionPolicy:
         for rule in self._rules(request.identity):
             if (
                 rule.about(request.tool, request.capabilities)
-                and (found is None or _STRENGTH.index(rule.kind) < _STRENGTH.index(found.kind))
+                and (found is None or STRENGTH[rule.kind] < STRENGTH[found.kind])
                 and rule.holds(request.arguments)
             ):
                 found = rule

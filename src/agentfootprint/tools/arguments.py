@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import AgentFootprintError
 from .problems import cut, listed, outline, problems_of, shown, validation_errors
 
-__all__ = ["Arguments", "ArgumentsInvalid", "Unfit", "fresh", "too_deep"]
+__all__ = ["Arguments", "ArgumentsInvalid", "Unfit", "are_scalars", "fresh", "too_deep"]
 
 MAX_DEPTH = 100
 """How deep arguments may be nested. Real ones are a few levels deep; hostile ones exhaust the stack."""
@@ -60,7 +60,7 @@ class Arguments:
         if raw is not None:
             raise ArgumentsInvalid(self._told([_unreadable(raw)]))
         try:
-            if type(arguments) is not dict or not _SCALARS.issuperset(map(type, arguments.values())):
+            if type(arguments) is not dict or not are_scalars(arguments):
                 arguments = fresh(arguments)
             return self._validate(arguments)
         except _TooDeep:
@@ -95,9 +95,14 @@ class _TooDeep(Exception):
     pass
 
 
+def are_scalars(arguments: Mapping[str, Any]) -> bool:
+    """Whether nothing is nested in them, as in most calls."""
+    return _SCALARS.issuperset(map(type, arguments.values()))
+
+
 def too_deep(arguments: Mapping[str, Any]) -> bool:
     """Whether arguments are nested deeper than any real ones, so that reading them exhausts the stack."""
-    if _SCALARS.issuperset(map(type, arguments.values())):
+    if are_scalars(arguments):
         return False
     try:
         fresh(arguments)

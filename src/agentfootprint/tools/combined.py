@@ -1,4 +1,5 @@
-"""Toolsets made of others: some of their tools, under other names, or only with a person's approval."""
+"""Toolsets made of others: some of their tools, under other names, as a policy permits, or only with a
+person's approval."""
 
 from __future__ import annotations
 
@@ -6,16 +7,20 @@ import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from ..errors import ConfigurationError
 from .base import RunContext, Toolset
-from .tool import Approval, Tool
+from .tool import Approval, Gated, Tool
+
+if TYPE_CHECKING:
+    from ..security.base import PermissionChecker, PermissionRequest
 
 __all__ = [
     "ApprovalRequiredToolset",
     "Combinable",
     "FilteredToolset",
+    "GatedToolset",
     "PrefixedToolset",
     "RenamedToolset",
     "WrapperToolset",
@@ -45,6 +50,10 @@ class Combinable:
     def renamed(self: Toolset, names: Mapping[str, str]) -> RenamedToolset:
         """Some of its tools under other names: `{"old": "new"}`."""
         return RenamedToolset(self, names)
+
+    def gated(self: Toolset, policy: PermissionChecker | Callable[[PermissionRequest], Any]) -> GatedToolset:
+        """A policy of their own before these tools, beside that of the agent: both must permit."""
+        return GatedToolset(self, policy)
 
     def approval_required(
         self: Toolset, wanted: Wanted = "*", approval: Approval = True
@@ -131,6 +140,38 @@ class RenamedToolset(WrapperToolset):
                 f"{', '.join(tool.name for tool in found)}"
             )
         return [tool.renamed(self._names[tool.name]) if tool.name in self._names else tool for tool in found]
+
+
+class GatedToolset(WrapperToolset):
+    """A permission policy before tools, in the menu of a run and at each call. `policy` is what
+    `Agent(permissions=...)` takes.
+
+    It knows the tools by the names that they have here: what `renamed` and `prefixed` did before is seen,
+    what they do around it changes nothing. It stands beside other policies, of the agent and of toolsets:
+    the strictest verdict decides, halt before deny, ask, allow; of equal ones the innermost.
+
+    Raises:
+        ConfigurationError: it is nothing that decides.
+    """
+
+    __slots__ = ("_policy",)
+
+    def __init__(
+        self, inner: Toolset, policy: PermissionChecker | Callable[[PermissionRequest], Any]
+    ) -> None:
+        super().__init__(inner)
+        if isinstance(policy, type) or not callable(getattr(policy, "check", policy)):
+            raise ConfigurationError(
+                f"gated() takes a PermissionPolicy, an object with check(request), or a function of a "
+                f"PermissionRequest, not {policy!r:.60}"
+            )
+        self._policy = policy
+
+    async def tools(self, ctx: RunContext) -> Sequence[Tool[..., Any]]:
+        return [
+            replace(tool, gates=(*tool.gates, Gated(self._policy, tool.name, tool.capabilities)))
+            for tool in await self.inner.tools(ctx)
+        ]
 
 
 class ApprovalRequiredToolset(WrapperToolset):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import FrameType
-from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from ..errors import ConfigurationError
 from ..flow.codec import digest
@@ -16,7 +16,10 @@ from ..messages import ToolSpec
 from .schema import Described, Signature
 from .threads import run_in_thread
 
-__all__ = ["Approval", "Tool", "tool"]
+if TYPE_CHECKING:
+    from ..security.base import PermissionChecker, PermissionRequest
+
+__all__ = ["Approval", "Gated", "Tool", "tool"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,12 +31,23 @@ arguments that says so for each call. None leaves it to the agent's permissions.
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A policy that a toolset put before a tool, and what it was called there: under whatever name it is
+    offered later, that is the one the policy is asked about."""
+
+    policy: PermissionChecker | Callable[[PermissionRequest], Any]
+    tool: str
+    capabilities: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Tool(Generic[P, R]):
     """A function with what a model must know to call it. Made by `@tool`; calling it calls the function.
 
     `timeout` is in seconds, None for the agent's own. `capabilities` are names that permission rules
-    can match. `max_result_chars` overrides how many characters of a result the model gets to read.
+    can match. `max_result_chars` overrides how many characters of a result the model gets to read. `gates`
+    are the policies of its toolsets, in the order they were put before it.
     """
 
     function: Callable[P, R]
@@ -46,6 +60,7 @@ class Tool(Generic[P, R]):
     is_async: bool
     _signature: Described = field(repr=False)
     _description: str | None = field(repr=False)
+    gates: tuple[Gated, ...] = field(default=(), repr=False)
     _spec: ToolSpec | None = field(default=None, init=False, repr=False)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
