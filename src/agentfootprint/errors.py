@@ -33,6 +33,7 @@
     │   ├── ConversationBusy          another turn of the conversation is running
     │   └── ConversationPaused        the conversation waits for a person
     ├── ToolError                     raise it in a tool: the model reads the message as the result
+    │   └── QuestionExpired           nobody answered a tool's question in time
     ├── StoreError
     │   ├── StoreUnavailable          it cannot be reached, opened or written; says which and why
     │   ├── StoreConflict             a compare-and-set lost more often than is reasonable
@@ -262,6 +263,12 @@ class ToolError(AgentFootprintError):
     """Raise it in a tool: the model reads the message as the tool's (error) result."""
 
     code = "tool_error"
+
+
+class QuestionExpired(ToolError):
+    """Raised in a tool by its question (`expires_in=`) that nobody answered in time."""
+
+    code = "question_expired"
 
 
 class StoreError(AgentFootprintError):

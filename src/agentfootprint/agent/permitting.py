@@ -8,6 +8,7 @@ import copy
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import ConfigurationError, PermissionHalted
@@ -121,13 +122,14 @@ class Gate:
         if verdict.kind == "deny":
             return Permitted(denied=verdict.wording or _DENIED.format(tool=tool.name))
         if verdict.kind == "ask":
-            return Permitted(question=verdict.wording or f"Approve {tool.name}?")
+            return Permitted(None, verdict.wording or f"Approve {tool.name}?", verdict.expires_in)
         return Permitted()
 
     async def _strictest(
         self, gates: Sequence[Gated], call: ToolCall, arguments: Mapping[str, Any]
     ) -> Verdict:
         own, found = self._own, None
+        times = []
         for gate in gates:
             # A copy for each: a checker that changes it changes nothing of what others see, and of what runs.
             given = _copied(arguments)
@@ -139,8 +141,10 @@ class Gate:
                 found = verdict
             if found.kind == "halt":
                 break
+            if verdict.kind == "ask" and verdict.expires_in is not None:
+                times.append(verdict.expires_in)
         assert found is not None
-        return found
+        return replace(found, expires_in=min(times)) if found.kind == "ask" and times else found
 
 
 def _copied(arguments: Mapping[str, Any]) -> Mapping[str, Any]:

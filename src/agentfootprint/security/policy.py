@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from ..errors import ConfigurationError
 from ..flow.rules import Check
 from ..identity import MemoryIdentity
+from ..numeric import check_seconds
 from .base import STRENGTH, PermissionRequest, Verdict, names
 
 __all__ = ["Allow", "Ask", "Deny", "Halt", "PermissionPolicy", "Role", "Rule"]
@@ -102,11 +103,17 @@ class Allow(Rule):
     kind = "allow"
 
 
+@dataclass(frozen=True, slots=True)
 class Ask(Rule):
-    """A person is asked first."""
+    """A person is asked first. After `expires_in` seconds an approval is refused."""
 
-    __slots__ = ()
-    kind = "ask"
+    expires_in: float | None = None
+    kind: ClassVar[Literal["ask"]] = "ask"
+
+    def __post_init__(self) -> None:
+        # Not super(): a dataclass with slots is another class than the one that this stands in.
+        Rule.__post_init__(self)
+        check_seconds("expires_in", self.expires_in)
 
 
 class Deny(Rule):
@@ -203,7 +210,8 @@ class PermissionPolicy:
             roles = ", ".join(map(repr, self.roles_of(request.identity))) or "no role"
             return Verdict("deny", "default", f"no rule of {roles} allows it")
         evidence = found.evidence(request.arguments)
-        return Verdict(found.kind, found.id, wording=found.wording, evidence=evidence)
+        until = found.expires_in if isinstance(found, Ask) else None
+        return Verdict(found.kind, found.id, wording=found.wording, evidence=evidence, expires_in=until)
 
     def _rules(self, identity: MemoryIdentity | None) -> Iterable[Rule]:
         for role in self.roles_of(identity):

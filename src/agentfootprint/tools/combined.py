@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from ..errors import ConfigurationError
+from ..numeric import check_seconds
 from .base import RunContext, Toolset
 from .tool import Approval, Gated, Tool
 
@@ -56,10 +57,11 @@ class Combinable:
         return GatedToolset(self, policy)
 
     def approval_required(
-        self: Toolset, wanted: Wanted = "*", approval: Approval = True
+        self: Toolset, wanted: Wanted = "*", approval: Approval = True, *, expires_in: float | None = None
     ) -> ApprovalRequiredToolset:
-        """A person is asked before these of its tools run, by default before each."""
-        return ApprovalRequiredToolset(self, wanted, approval)
+        """A person is asked before these of its tools run, by default before each. After `expires_in` seconds
+        an approval is refused."""
+        return ApprovalRequiredToolset(self, wanted, approval, expires_in=expires_in)
 
 
 class WrapperToolset(Combinable):
@@ -176,26 +178,46 @@ class GatedToolset(WrapperToolset):
 
 class ApprovalRequiredToolset(WrapperToolset):
     """A person is asked before tools run. `approval` is what `@tool(approval=...)` takes. A tool that asks by
-    itself goes on to ask in its own words, unless they could let it run unasked."""
+    itself goes on to ask in its own words, unless they could let it run unasked; of two times that an
+    approval may take, the shorter holds.
 
-    __slots__ = ("_approval", "_wanted")
+    Raises:
+        ConfigurationError: it would ask nobody.
+    """
 
-    def __init__(self, inner: Toolset, wanted: Wanted = "*", approval: Approval = True) -> None:
+    __slots__ = ("_approval", "_expires_in", "_wanted")
+
+    def __init__(
+        self,
+        inner: Toolset,
+        wanted: Wanted = "*",
+        approval: Approval = True,
+        *,
+        expires_in: float | None = None,
+    ) -> None:
         super().__init__(inner)
+        check_seconds("expires_in", expires_in)
         if approval is None or approval is False:
             raise ConfigurationError(
                 "approval_required() takes True, a question, or a function that gives one"
             )
         self._wanted = _choice(wanted)
         self._approval = approval
+        self._expires_in = expires_in
 
     async def tools(self, ctx: RunContext) -> Sequence[Tool[..., Any]]:
         return [
-            replace(tool, approval=self._approval)
-            if self._wanted(ctx, tool) and tool.approval is not True and not isinstance(tool.approval, str)
-            else tool
-            for tool in await self.inner.tools(ctx)
+            self._asking(tool) if self._wanted(ctx, tool) else tool for tool in await self.inner.tools(ctx)
         ]
+
+    def _asking(self, tool: Tool[..., Any]) -> Tool[..., Any]:
+        asks = tool.approval is True or isinstance(tool.approval, str)
+        times = [each for each in (self._expires_in, tool.approval_expires_in) if each is not None]
+        return replace(
+            tool,
+            approval=tool.approval if asks else self._approval,
+            approval_expires_in=min(times, default=None),
+        )
 
 
 def _choice(wanted: Wanted) -> Callable[[RunContext, Tool[..., Any]], bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from ..events import ToolOutcome
 from ..flow.journal import UNANSWERED
 from ..messages import Message, ToolCall
 from .arguments import ArgumentsInvalid, fresh
-from .context import ToolContext, _current
+from .context import EXPIRED, ToolContext, _current
 from .result import MAX_RESULT_CHARS, render
 from .tool import Tool
 
@@ -39,11 +40,12 @@ APPROVAL_SCHEMA: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Permitted:
-    """What permissions say of a call: the words of a denial, or the question to a person; neither when it may
-    run."""
+    """What permissions say of a call: the words of a denial, or the question to a person, and for how many
+    seconds it stands; neither when it may run."""
 
     denied: str | None = None
     question: str | None = None
+    expires_in: float | None = None
 
 
 Permit = Callable[[Any, Tool[..., Any], ToolCall, Mapping[str, Any], str], Awaitable[Permitted]]
@@ -121,20 +123,23 @@ class Dispatcher:
         if unfit is not None:
             return unfit
         try:
-            question = _wanted(step, tool, call, permitted.question)
+            wanted = _wanted(step, tool, call, permitted)
         except Exception as error:
             # Whether a person must agree is not known, so it does not run.
             text = f"{call.name} was not run: its approval rule failed with {type(error).__name__}."
             return _refused(call, "error", text)
-        if question is not None and (declined := _approval(step, call, question)) is not None:
+        if wanted is not None and (declined := _approval(step, call, *wanted)) is not None:
             return _refused(call, "denied", declined)
-        if (refusal := await self._still(step, tool, call, arguments, question is not None)) is not None:
+        if (refusal := await self._still(step, tool, call, arguments, wanted is not None)) is not None:
             step.take_over(f"{call.name}:{call.id}")  # What it did before it asked stays in the record.
             return _refused(call, "denied", refusal)
         given = next((r.answer for r in step.asks if r.kind == "result"), UNANSWERED)
         if given is not UNANSWERED:
             # `pause_here` ended the call: what the person said is its result, nothing runs again.
             step.take_over(f"{call.name}:{call.id}")
+            if given == EXPIRED:
+                text = f"{call.name} waited for a person, and nobody answered in time."
+                return _refused(call, "error", text)
             return Dispatched(_message(call, _told(tool, given)))
 
         def invoke(given: Mapping[str, Any]) -> Dispatched | Awaitable[Dispatched]:
@@ -214,26 +219,47 @@ class Dispatcher:
 _PERMITTED = Permitted()
 
 
-def _wanted(step: Step[Any], tool: Tool[..., Any], call: ToolCall, asked_for: str | None) -> str | None:
-    """The question to ask before the call runs; None when nobody needs to be asked. `asked_for` is what
-    permissions ask."""
+def _wanted(
+    step: Step[Any], tool: Tool[..., Any], call: ToolCall, permitted: Permitted
+) -> tuple[str, float | None] | None:
+    """The question to ask before the call runs, and when its time is over; None when nobody needs to be
+    asked."""
     asked = next((record for record in step.asks if record.kind == "approval"), None)
     if asked is not None:
         # What was asked stands, whatever the tool would ask now.
-        return asked.ask.question
+        if asked.ask.expires_at is not None:
+            step.call_now(_ASKED, time.time)
+        return asked.ask.question, asked.ask.expires_at
     wanted = tool.approval
     if callable(wanted):
         wanted = wanted(fresh(call.arguments))
     if not wanted:
-        return asked_for
-    return wanted if isinstance(wanted, str) else f"Approve {call.name}?"
+        question, seconds = permitted.question, [permitted.expires_in]
+    else:
+        question = wanted if isinstance(wanted, str) else f"Approve {call.name}?"
+        seconds = [permitted.expires_in, tool.approval_expires_in]
+    if question is None:
+        return None
+    shortest = min((each for each in seconds if each is not None), default=None)
+    return question, None if shortest is None else step.call_now(_ASKED, time.time) + shortest
 
 
-def _approval(step: Step[Any], call: ToolCall, question: str) -> str | None:
+_ASKED = "asked"
+"""The recorded clock that an approval's time counts from."""
+
+
+def _approval(step: Step[Any], call: ToolCall, question: str, expires_at: float | None) -> str | None:
     """Asks for approval; the text of a denial, or None when the call may run."""
     answer = step.ask_now(
-        question, kind="approval", tool=call.name, arguments=call.arguments, schema=APPROVAL_SCHEMA
+        question,
+        kind="approval",
+        tool=call.name,
+        arguments=call.arguments,
+        schema=APPROVAL_SCHEMA,
+        expires_at=expires_at,
     )
+    if answer == EXPIRED:
+        return f"{call.name} was not run: a person had to approve it, and nobody answered in time."
     approved = answer.get("approved") if isinstance(answer, Mapping) else answer
     if approved is True:
         return None
