@@ -266,8 +266,6 @@ class ToolError(AgentFootprintError):
 
 
 class QuestionExpired(ToolError):
-    """Raised in a tool by its question (`expires_in=`) that nobody answered in time."""
-
     code = "question_expired"
 
 
@@ -433,9 +431,8 @@ class AllProvidersFailed(ProviderError):
         waits = [each.retry_after for each in errors if each.retryable] or [e.retry_after for e in errors]
         asked = [wait for wait in waits if wait is not None]
         wait = min(asked) if asked and len(asked) == len(waits) else None
-        if retry_after is None:
-            retry_after = wait
-        super().__init__(message or f"every provider failed: {told}", retry_after=retry_after, **details)
+        told = message or f"every provider failed: {told}"
+        super().__init__(told, retry_after=wait if retry_after is None else retry_after, **details)
         self.errors = tuple(errors)
 
     def __reduce__(self) -> Any:

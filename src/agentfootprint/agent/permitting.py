@@ -15,7 +15,7 @@ from ..errors import ConfigurationError, PermissionHalted
 from ..events import PermissionDecided
 from ..security.base import STRENGTH, PermissionChecker, PermissionRequest, Verdict
 from ..tools.arguments import are_scalars
-from ..tools.dispatch import Permitted
+from ..tools.dispatch import PERMISSION, Permitted, permission_key
 from ..tools.tool import Gated, Tool
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ class Gate:
         async def check(sent: Mapping[str, Any]) -> Verdict:
             return await self._strictest(gates, call, arguments)
 
-        key = f"{call.id}:{again}" if again else call.id
-        verdict: Verdict = await step.call("permission", check, call.arguments, key=key, returns=Verdict)
+        key = permission_key(call, again)
+        verdict: Verdict = await step.call(PERMISSION, check, call.arguments, key=key, returns=Verdict)
         own.tell(PermissionDecided, step, tool.name, call.id, verdict.kind, verdict.rule, verdict.reason)
         if verdict.kind == "halt":
             raise PermissionHalted(

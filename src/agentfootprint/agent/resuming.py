@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -187,6 +188,14 @@ class Claim:
         return True
 
 
+def _plain_name(name: Any) -> str:
+    """A name without what tells it from another only to a machine: case, spaces, width, what is not seen."""
+    if not isinstance(name, str):
+        return ""
+    shown = unicodedata.normalize("NFKC", name)
+    return "".join(char for char in shown.casefold() if unicodedata.category(char)[0] not in "CZ")
+
+
 def _key(identity: MemoryIdentity | None, digest: str) -> StateKey:
     return StateKey(identity, "checkpoint", digest)
 
@@ -251,10 +260,11 @@ def check_approver(checkpoint: Checkpoint, late: Collection[str], by: str | None
     if not any(ask.tool is not None for ask in checkpoint.asks if ask.id not in late):
         return
     requester = None if checkpoint.identity is None else checkpoint.identity.principal
-    if by is None or by == requester:
+    approver, requester = _plain_name(by), _plain_name(requester)
+    if not approver or not requester or approver == requester:
         raise AnswerInvalid(
             "an approval of this agent is given by somebody else than who asked for it: resume it with "
-            "by= the name of who approves"
+            "by= the name of who approves, and run it with an identity that names a principal"
         )
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from ..errors import AgentFootprintError, DeadlineExceeded, OutputInvalid
+from ..errors import AgentFootprintError, DeadlineExceeded, OutputInvalid, PermissionHalted
 from ..events import RunEnded, RunFailed, RunPaused
 from ..flow import Run
 from ..messages import Message, Usage
@@ -65,7 +65,9 @@ async def _walk(
         except AgentFootprintError as error:
             session.tell(RunFailed, None, error.code, str(error))
             try:
-                error.checkpoint = await issue(run, session)
+                # What was halted does not go on, whoever would resume it.
+                halted = isinstance(error, PermissionHalted)
+                error.checkpoint = None if halted else await issue(run, session)
             except Exception:
                 error.checkpoint = None  # A run that failed is told with its own error.
             raise

@@ -74,6 +74,8 @@ class Rule:
                 value = arguments[argument]
                 # Against NaN every comparison is false, so that no bound would hold it.
                 held = self.kind != "allow" if _is_nan(value) else check.holds(value)
+                if held is not True and held is not False:
+                    held = _decided(held)
             except Exception:
                 held = self.kind != "allow"
             if not held:
@@ -185,7 +187,11 @@ class PermissionPolicy:
         """The roles that an identity has, as `role=` says."""
         if self._role is None:
             return ()
-        return names(self._role if isinstance(self._role, str) else self._role(identity))
+        said: Any = self._role if isinstance(self._role, str) else self._role(identity)
+        if isinstance(said, Mapping):
+            # Its names would all be roles, also those it says no to.
+            raise TypeError("role= gives the names of roles, not a mapping")
+        return names(said)
 
     def offers(self, tool: str, capabilities: Sequence[str], identity: MemoryIdentity | None) -> bool:
         """Whether any call of a tool could run."""
@@ -238,6 +244,14 @@ def _by(what: str, rules: Sequence[Rule]) -> Mapping[str, Sequence[Rule]]:
         if (name := getattr(rule, what)) is not None:
             found.setdefault(name, []).append(rule)
     return found
+
+
+def _decided(held: Any) -> bool:
+    if inspect.isawaitable(held):
+        if inspect.iscoroutine(held):
+            held.close()
+        raise TypeError("a condition is asked without waiting")
+    return bool(held)
 
 
 def _is_nan(value: Any) -> bool:
