@@ -17,6 +17,7 @@ from agentfootprint.errors import (
     CheckpointExpired,
     CheckpointUsed,
     ConfigurationError,
+    ConversationPaused,
     QuestionExpired,
 )
 from agentfootprint.messages import LLMResponse, ToolCall
@@ -104,6 +105,19 @@ async def test_without_an_answer_the_run_goes_on_as_not_approved_and_once(clock:
     assert "nobody answered in time" in told
     assert "dana" not in told, "nobody answered, so nobody is named"
     await agent.replay(result.footprint)
+
+
+async def test_a_conversation_goes_on_after_a_question_that_nobody_answered(clock: ManualClock) -> None:
+    agent = agent_of(replies=[call("refund", amount=5), "done", "hello"])
+    checkpoint = through_text(await agent.run("Go", identity=ALICE))
+    with pytest.raises(ConversationPaused):
+        await agent.run("And now?", identity=ALICE)
+    clock.advance(120)
+    await agent.resume(checkpoint)
+    assert output_of(await agent.run("And now?", identity=ALICE)) == "hello"
+    asked = agent.provider.requests[-1]  # type: ignore[attr-defined]
+    assert [message.role for message in asked.messages] == ["user", "assistant", "tool", "assistant", "user"]
+    assert PAID == []
 
 
 async def test_before_its_time_is_over_the_question_wants_an_answer(clock: ManualClock) -> None:
