@@ -358,3 +358,32 @@ async def test_an_approval_and_a_question_of_one_call_count_their_own_times(cloc
     result = await agent.resume(second, answer="thanks")
     assert results_of(result.messages) == {"both": "note: thanks"}
     await agent.replay(result.footprint)
+
+
+# ── within a call ───────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_late_question_of_an_agent_within_is_late_for_the_run_around_it(clock: ManualClock) -> None:
+    @tool(approval=True)
+    async def look(order: str) -> str:
+        return f"seen {order}"
+
+    both = LLMResponse(
+        tool_calls=[ToolCall("c-1", "look", {"order": "A"}), ToolCall("c-2", "refund", {"amount": 5})]
+    )
+    inner = agent_of(refund, look, replies=[both, "That is all."], name="billing", approver_differs=True)
+    within = inner.as_tool(description="Asks billing.")
+    agent = agent_of(within, replies=[call("billing", input="Go"), "done"])
+    checkpoint = await paused(agent)
+    seen, late = checkpoint.asks
+    clock.advance(120)
+    assert checkpoint.unanswerable() == [late]
+    with pytest.raises(CheckpointExpired):
+        await agent.resume(checkpoint, answers={seen.id: True, late.id: True}, by="bob")
+    result = await agent.resume(checkpoint, answers={seen.id: True}, by="bob")
+    assert output_of(result) == "done"
+    told = result.footprint.nested["call_tools#0[0]"].narrative()
+    assert "seen A" in told
+    assert "a person had to approve it, and nobody answered in time" in told
+    assert PAID == []
+    await agent.replay(result.footprint)
