@@ -10,6 +10,7 @@ from statistics import fmean
 from types import ModuleType
 from typing import Any, TypedDict
 
+from deciding import permissions
 from decorated import costs, decorators
 from exporting import exporters
 from gauge import Stopwatch, gauge
@@ -242,4 +243,5 @@ WORKLOADS: dict[str, Callable[[ModuleType, bool], Awaitable[Measures]]] = {
     "decorators": decorators,
     "costs": costs,
     "exporters": exporters,
+    "permissions": permissions,
 }

@@ -33,7 +33,7 @@ from report import report  # noqa: E402
 
 SHARED = ("hello", "tools10", "tools50", "tools200", "parallel", "concurrency", "stream", "build", "import")
 STORED = ("stores", "servers", "searches", "vectors")
-OWN = ("steps", "loops", "why", "replay", "checkpoint", "decorators", "costs", "exporters")
+OWN = ("steps", "loops", "why", "replay", "checkpoint", "decorators", "costs", "exporters", "permissions")
 EVERY = (*SHARED, *OWN, *STORED)
 ONCE = ("vectors",)
 """Of which one repetition is enough, for it is long."""

@@ -33,6 +33,7 @@
     │   ├── ConversationBusy          another turn of the conversation is running
     │   └── ConversationPaused        the conversation waits for a person
     ├── ToolError                     raise it in a tool: the model reads the message as the result
+    │   └── QuestionExpired           nobody answered a tool's question in time
     ├── StoreError
     │   ├── StoreUnavailable          it cannot be reached, opened or written; says which and why
     │   ├── StoreConflict             a compare-and-set lost more often than is reasonable
@@ -264,6 +265,10 @@ class ToolError(AgentFootprintError):
     code = "tool_error"
 
 
+class QuestionExpired(ToolError):
+    code = "question_expired"
+
+
 class StoreError(AgentFootprintError):
     """A store did not do what was asked."""
 
@@ -426,9 +431,8 @@ class AllProvidersFailed(ProviderError):
         waits = [each.retry_after for each in errors if each.retryable] or [e.retry_after for e in errors]
         asked = [wait for wait in waits if wait is not None]
         wait = min(asked) if asked and len(asked) == len(waits) else None
-        if retry_after is None:
-            retry_after = wait
-        super().__init__(message or f"every provider failed: {told}", retry_after=retry_after, **details)
+        told = message or f"every provider failed: {told}"
+        super().__init__(told, retry_after=wait if retry_after is None else retry_after, **details)
         self.errors = tuple(errors)
 
     def __reduce__(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +23,7 @@ from agentfootprint import (
 )
 from agentfootprint.agent import OutputProblem
 from agentfootprint.errors import CheckpointMismatch, ConfigurationError, OutputInvalid
-from agentfootprint.events import OutputFellBack
+from agentfootprint.events import OutputFellBack, RunEnded
 from agentfootprint.flow import Footprint
 from agentfootprint.flow.rows import canonical_rows
 from agentfootprint.memory import InMemoryStore, Memory
@@ -84,6 +85,91 @@ async def test_what_recover_cannot_do_the_canned_answer_does(recover: Any) -> No
 async def test_where_recover_fails_and_nothing_is_canned_the_error_is_that_of_the_answer() -> None:
     with pytest.raises(OutputInvalid):
         await asked("no", "nope", output_fallback=OutputFallback(recover=raises)).run("?")
+
+
+async def test_time_that_runs_out_in_recover_stops_the_run_and_says_so() -> None:
+    async def forever(problem: OutputProblem) -> Refund:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    seen = Events()
+    canned = Refund(amount=Decimal(0), reason="manual review")
+    agent = asked(
+        "no", "nope", output_fallback=OutputFallback(forever, canned), timeout=0.2, recorders=[seen]
+    )
+    result = await agent.run("?")
+    assert isinstance(result, Stopped)
+    assert (result.reason, result.output) == (StopReason.DEADLINE, None)
+    [fell] = seen.of(OutputFellBack)
+    assert fell.tier == "recover"
+    assert "the run's time was over" in fell.failed
+    assert seen.of(RunEnded)[0].reason == "deadline"
+
+
+async def test_a_timeout_of_recover_s_own_is_a_failure_like_any_other() -> None:
+    async def slow(problem: OutputProblem) -> Refund:
+        async with asyncio.timeout(0.01):
+            await asyncio.Event().wait()
+        raise AssertionError
+
+    canned = Refund(amount=Decimal(0), reason="manual review")
+    agent = asked("no", "nope", output_fallback=OutputFallback(slow, canned), timeout=30)
+    assert completed(await agent.run("?")).output == canned
+
+
+class Noted(pydantic.BaseModel):
+    amount: int
+    note: str = pydantic.Field(default="", exclude=True)
+
+
+class Strict(pydantic.BaseModel):
+    amount: int
+    note: str = pydantic.Field(exclude=True)
+
+
+class Several(pydantic.BaseModel):
+    items: list[Noted]
+
+
+@pytest.mark.parametrize(
+    ("shape", "text", "value"),
+    [
+        (Noted, '{"amount": 1, "note": "torn"}', Noted(amount=1, note="torn")),
+        (Noted, '{"amount": 1}', Noted(amount=1)),
+        (Strict, '{"amount": 1, "note": "torn"}', Strict(amount=1, note="torn")),
+        (
+            Several,
+            '{"items": [{"amount": 1, "note": "torn"}]}',
+            Several(items=[Noted(amount=1, note="torn")]),
+        ),
+        (list[Noted], '{"value": [{"amount": 1, "note": "torn"}]}', [Noted(amount=1, note="torn")]),
+    ],
+)
+async def test_a_field_that_is_left_out_when_written_has_its_value(
+    shape: Any, text: str, value: Any, tmp_path: Path
+) -> None:
+    agent = asked(text, output=shape)
+    result = completed(await agent.run("?"))
+    assert result.output == value
+    result.footprint.save(tmp_path / "run.footprint.jsonl")
+    again = await agent.replay(Footprint.load(tmp_path / "run.footprint.jsonl", agent.flow))
+    assert canonical_rows(again.footprint.steps) == canonical_rows(result.footprint.steps)
+
+
+def test_a_canned_answer_that_would_lose_a_value_is_refused() -> None:
+    OutputFallback(canned=Noted(amount=1))
+    asked("x", output=Noted, output_fallback=OutputFallback(canned=Noted(amount=1)))
+    with pytest.raises(ConfigurationError, match=r"leaves out a field that has a value \(exclude=True\)"):
+        asked("x", output=Noted, output_fallback=OutputFallback(canned=Noted(amount=1, note="torn")))
+
+
+async def test_a_value_that_is_hidden_beside_one_that_is_left_out_is_no_answer() -> None:
+    class Login(pydantic.BaseModel):
+        password: pydantic.SecretStr
+        note: str = pydantic.Field(default="", exclude=True)
+
+    with pytest.raises(OutputInvalid, match="reads back as another Login"):
+        await asked('{"password": "hunter2", "note": "x"}', output=Login, output_retries=0).run("?")
 
 
 def test_what_cannot_work_is_refused_when_the_agent_is_built() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from agentfootprint.cli.asking import given_answers, parsed
+from agentfootprint.cli.asking import ask_all, given_answers, parsed
 from agentfootprint.errors import AnswerInvalid
 from agentfootprint.flow import Ask
 from agentfootprint.tools.dispatch import APPROVAL_SCHEMA
@@ -54,6 +56,14 @@ def test_answers_go_to_their_questions() -> None:
 def test_approve_and_reject_answer_the_one_question(approve: bool, answer: bool) -> None:
     asks = [ask(dict(APPROVAL_SCHEMA))]
     assert given_answers(asks, [], approve=approve, reject=not approve) == {asks[0].id: answer}
+
+
+def test_a_question_whose_time_is_over_is_shown_and_gets_no_answer() -> None:
+    console = Console(file=io.StringIO())
+    late = Ask("a?0", "How many?", schema={"type": "boolean"}, expires_at=1.0)
+    assert ask_all(console, [late]) == {}
+    assert isinstance(console.file, io.StringIO)
+    assert "Nobody answered in time: How many?" in console.file.getvalue()
 
 
 def test_no_answers_are_none() -> None:

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentfootprint.errors import ConfigurationError
 from agentfootprint.flow import gt, le, ne, one_of
@@ -78,6 +80,39 @@ def policy(*rules: Any) -> PermissionPolicy:
 )
 def test_the_strictest_rule_that_holds_decides(rules: Any, asked: PermissionRequest, kind: str) -> None:
     assert policy(*rules).check(asked).kind == kind
+
+
+KINDS = [Allow, Ask, Deny, Halt]
+RULES = st.builds(
+    lambda kind, about, bound: kind(**about, when={} if bound is None else {"amount": le(bound)}),
+    st.sampled_from(KINDS),
+    st.sampled_from([{"tool": "refund"}, {"tool": "look"}, {"capability": "payments"}]),
+    st.sampled_from([None, 1, 9]),
+)
+
+
+@given(st.lists(RULES, max_size=6), st.lists(RULES, max_size=3), st.sampled_from([0, 5, 50]))
+def test_whatever_the_rules_the_first_of_halt_deny_ask_allow_decides(
+    one: list[Any], other: list[Any], amount: int
+) -> None:
+    both = PermissionPolicy.from_roles({"a": one, "b": other}, role=lambda identity: ["a", "b"])
+    for tool, capabilities in (("refund", ("payments",)), ("look", ()), ("other", ())):
+        held = [
+            rule
+            for rule in (*one, *other)
+            if (rule.tool == tool or rule.capability in capabilities) and rule.holds({"amount": amount})
+        ]
+        strictest = min(
+            (rule.kind for rule in held), key=("halt", "deny", "ask", "allow").index, default="deny"
+        )
+        verdict = both.check(request(tool, *capabilities, amount=amount))
+        assert verdict.kind == strictest
+        assert verdict.rule in ({rule.id for rule in held if rule.kind == strictest} or {"default"})
+
+
+def test_of_equal_rules_that_which_names_the_tool_is_told() -> None:
+    made = policy(Deny(capability="payments", wording="No payments."), Deny("refund", wording="No refunds."))
+    assert made.check(request("refund", "payments")).wording == "No refunds."
 
 
 def test_a_verdict_names_its_rule_and_what_was_compared() -> None:

@@ -218,7 +218,8 @@ class Agent(Built[Output], Generic[Deps, Output]):
         Args:
             checkpoint: from `paused.checkpoint`, `error.checkpoint` or `Checkpoint.from_json(text)`.
             answer: the answer when one question is open.
-            answers: answers by the id of their question, when several are.
+            answers: answers by the id of their question, when several are. A question whose own time is over
+                (`checkpoint.unanswerable()`) gets none, and the run goes on without.
             identity: must be the checkpoint's when given.
             by: who answered; kept in the record.
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import ConfigurationError, OutputInvalid
+from ..errors import ConfigurationError, DeadlineExceeded, OutputInvalid
 from ..events import OutputFellBack, OutputRejected
-from ..flow import Decision, decide, empty, ge, is_true, nonempty, rule
+from ..flow import Decision, Seq, decide, empty, ge, is_true, nonempty, rule
 from ..flow.rules import Rule
 from ..messages import Message, ToolCall
 from .contract import FINAL, Contract, OutputFallback, OutputProblem, Unfit, asked_again
 from .guardrails import tripped
+from .history import heal
 
 if TYPE_CHECKING:
     from ..flow import Step
     from ..tools.tool import Tool
+    from .chart import RunInput
     from .session import Session
 
 __all__ = [
@@ -30,11 +33,15 @@ __all__ = [
     "final_call",
     "read_output",
     "settle",
+    "without_answers",
 ]
 
 C = Any
 
 ACCEPTED = "Accepted."
+WITHHELD_ANSWER = "This answer was withheld: a guardrail stopped it."
+"""What stands in the conversation of a run where its answer would."""
+
 _NOT_RUN = "This call was not run: the final answer was given beside it."
 
 
@@ -154,6 +161,10 @@ async def settle(c: Step[C]) -> None:
         return
     if await tripped(c, own, "output", output, c["history"]):
         c["stop"], c["output"] = "guardrail", None
+        given: RunInput = c["input"]
+        begin = len(heal(given.history).messages) + len(given.messages)
+        kept = without_answers(c["history"], begin, own, answered=True)
+        c["history"] = Seq((*kept, Message.assistant(WITHHELD_ANSWER)))
 
 
 async def guard_input(c: Step[C]) -> Decision:
@@ -167,6 +178,27 @@ async def guard_input(c: Step[C]) -> Decision:
 def blocked(c: Step[C]) -> None:
     """A guardrail stopped the run before the model was asked."""
     c["stop"], c["output"] = "guardrail", None
+    given: RunInput = c["input"]
+    c["history"] = Seq(heal(given.history).messages)
+
+
+def without_answers(
+    messages: Sequence[Message], begin: int, own: Session, *, answered: bool
+) -> Sequence[Message]:
+    """Messages without what the model gave as its answer in this turn, at any attempt, and what it was told
+    about it. The turn's own messages start at `begin`; when it has `answered`, its last is an answer also
+    where it asks for tools, as one at a limit may."""
+    answering = own.settings.answering
+    contract = None if answering is None else answering.contract
+    said = [at for at in range(begin, len(messages)) if messages[at].role == "assistant"]
+    kept, leave = list(messages[:begin]), False
+    for at in range(begin, len(messages)):
+        if messages[at].role == "assistant":
+            calls = messages[at].tool_calls
+            leave = not calls or final_call(contract, calls) is not None or (answered and at == said[-1])
+        if not leave:
+            kept.append(messages[at])
+    return kept
 
 
 # ── standing in ─────────────────────────────────────────────────────────────────────────────────
@@ -183,6 +215,9 @@ async def _instead(c: Step[C], own: Session, answering: Answering) -> str:
             text = cast(str, await c.call("recover", recover, c["refused"], problems, returns=str))
         except Exception as error:
             own.tell(OutputFellBack, c, "recover", own.told(error))
+            deadline = c.run.deadline
+            if isinstance(error, DeadlineExceeded) and deadline is not None and time.monotonic() >= deadline:
+                raise  # As at every limit, nothing stands in: the run stops, and says why.
         else:
             own.tell(OutputFellBack, c, "recover", None)
             return text

@@ -162,14 +162,21 @@ class Checkpoint:
         return hmac.compare_digest(self._signature(key).encode(), given)
 
     def expired(self, now: float | None = None) -> bool:
-        """Whether its time, or the time of one of its questions, is over."""
-        now = time.time() if now is None else now
-        ends = [at for at in (self.expires, *(ask.expires_at for ask in self.asks)) if at is not None]
-        return any(at <= now for at in ends)
+        """Whether its time is over, so that it cannot be resumed."""
+        return _over(self.expires, now)
+
+    def unanswerable(self, now: float | None = None) -> list[Ask]:
+        """The questions whose own time is over: the run can only go on without their answers."""
+        return [ask for ask in self.asks if _over(ask.expires_at, now)]
 
 
 def _content(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def _over(end: float | None, now: float | None) -> bool:
+    # What is no number is no end that could be held.
+    return end is not None and not (time.time() if now is None else now) < end
 
 
 def pack(run: Mapping[str, Any]) -> tuple[str, list[str]]:

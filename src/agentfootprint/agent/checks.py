@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .. import numeric
 from ..cost.budget import CostBudget
 from ..errors import ConfigurationError
 from ..tools.tool import Tool
@@ -39,8 +40,7 @@ def check_counts(**counts: Any) -> None:
 
 def check_seconds(**durations: Any) -> None:
     for what, seconds in durations.items():
-        if seconds is not None and not (type(seconds) in (int, float) and seconds > 0):
-            raise ConfigurationError(f"{what} must be seconds above 0, not {seconds!r}; None: no limit")
+        numeric.check_seconds(what, seconds)
 
 
 def check_several(**given: Any) -> None:

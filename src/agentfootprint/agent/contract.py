@@ -58,7 +58,8 @@ class OutputProblem:
 
 @dataclass(frozen=True, slots=True)
 class OutputFallback(Generic[Output]):
-    """What a run answers with when the model's answers do not fit `output=`, tried in this order.
+    """What a run answers with when the model's answers do not fit `output=`, tried in this order. A run whose
+    time is over while `recover` works is `Stopped`, as at every limit.
 
     Args:
         recover: a function of the `OutputProblem`, plain or async, that returns a value. It is checked as the
@@ -95,11 +96,12 @@ class Contract:
         ConfigurationError: there is no JSON Schema of it.
     """
 
-    __slots__ = ("_adapter", "_wrapped", "mode", "name", "schema")
+    __slots__ = ("_adapter", "_leaves_out", "_wrapped", "mode", "name", "schema")
 
     def __init__(self, shape: Any, provider: LLMProvider) -> None:
         self.name = getattr(shape, "__name__", None) or str(shape)
         self._adapter, schema = _compiled(shape, self.name)
+        self._leaves_out = _leaves_out(self._adapter.core_schema)
         # Vendors want an object; anything else stands in one.
         self._wrapped = schema.get("type") != "object"
         self.schema: Mapping[str, Any] = _in_object(schema) if self._wrapped else schema
@@ -144,7 +146,7 @@ class Contract:
         told: Unfit | None = None
         for candidate in _candidates(text):
             try:
-                return self._json_of(self._validated(candidate))
+                return self._json_of(*self._validated(candidate))
             except Unfit as problem:
                 # What can be read at least says more than that something else cannot.
                 if told is None or (_data(candidate) is not None and told.problems[0].startswith(_NO_JSON)):
@@ -180,29 +182,38 @@ class Contract:
         text = "\n".join(["The answer does not fit:", *listed(problems), f"Expected: {expected}", how])
         return text.encode("utf-8", "backslashreplace").decode()
 
-    def _validated(self, text: str) -> Any:
+    def _validated(self, text: str) -> tuple[Any, str]:
+        """The value, and the JSON that it is of."""
+        inner = _unwrapped(text) if self._wrapped else text
         try:
-            return self._adapter.validate_json(_unwrapped(text) if self._wrapped else text)
+            return self._adapter.validate_json(inner), inner
         except Exception as error:
             unfit = self._unfit(error, text)
         try:
             # A type of its own may have one field of that name.
-            return self._adapter.validate_json(text)
+            return self._adapter.validate_json(text), text
         except Exception:
             raise unfit from None
 
-    def _json_of(self, value: Any) -> str:
+    def _json_of(self, value: Any, sent: str | None = None) -> str:
+        """The JSON of a value; where its type leaves something out there, what was `sent`."""
         try:
             # By alias: these are the names that the schema, and so the model, knows.
             text = self._adapter.dump_json(value, by_alias=True).decode()
-            before, after = map(self._adapter.dump_python, (value, self._adapter.validate_json(text)))
+            again = self._adapter.validate_json(text)
+            alike = _same(*map(self._adapter.dump_python, (value, again)))
         except Exception as error:
             reason = " ".join(str(error).split())
-            raise Unfit([f"its JSON does not read back as {self.name}: {cut(reason, 300)}"]) from None
-        # What is no number does not equal itself.
-        if before != after and not ("nan" in repr(before) and repr(before) == repr(after)):
-            raise Unfit([f"its JSON reads back as another {self.name}, as that of a SecretStr does"])
-        return text
+            unfit = Unfit([f"its JSON does not read back as {self.name}: {cut(reason, 300)}"])
+        else:
+            if not alike:
+                raise Unfit([f"its JSON reads back as another {self.name}, as that of a SecretStr does"])
+            if not self._leaves_out or _same(value, again):
+                return text
+            unfit = Unfit([f"the JSON of {self.name} leaves out a field that has a value (exclude=True)"])
+        if sent is not None and self._leaves_out and _same(value, self.load(sent)):
+            return sent
+        raise unfit
 
     def _unfit(self, error: Exception, sent: Any) -> Unfit:
         found = validation_errors(error)
@@ -218,6 +229,20 @@ class Contract:
         told = problems_of(found[:_MOST], data, whole, whole="the answer", part="field")
         more = len(found) - _MOST
         return Unfit([*told, f"and {more} more problems"] if more > 0 else told)
+
+
+def _same(one: Any, other: Any) -> bool:
+    # What is no number does not equal itself.
+    return bool(one == other) or ("nan" in repr(one) and repr(one) == repr(other))
+
+
+def _leaves_out(schema: Any) -> bool:
+    """Whether a field, at any depth, is left out when a value is written."""
+    if isinstance(schema, Mapping):
+        if schema.get("serialization_exclude") or schema.get("serialization_exclude_if"):
+            return True
+        return any(map(_leaves_out, schema.values()))
+    return isinstance(schema, list | tuple) and any(map(_leaves_out, schema))
 
 
 def _compiled(shape: Any, name: str) -> tuple[TypeAdapter[Any], dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 from ..flow import Run, Seq
 from ..flow.codec import has_utf8, mended
 from ..messages import LLMResponse, Message, Part, Reasoning, Text, ToolCall
-from ..tools.arguments import too_deep
+from ..tools.arguments import has_odd_numbers, is_odd, too_deep
 
 __all__ = ["Healed", "close_calls", "heal", "settled", "usable"]
 
@@ -95,8 +95,8 @@ def usable(response: LLMResponse) -> LLMResponse:
     """The response as it can be recorded, and sent back to any vendor.
 
     Models do repeat the ids of calls, whose results could then not be told apart: the first keeps
-    its id. They do cut characters in half, which have no UTF-8 form, and may nest arguments so deep
-    that whatever reads them runs out of stack.
+    its id. They do cut characters in half, which have no UTF-8 form, may nest arguments so deep that
+    whatever reads them runs out of stack, and write numbers that JSON has not (`NaN`).
     """
     seen: set[str] = set()
     for part in response.parts:
@@ -137,8 +137,12 @@ def _sound(part: Part) -> bool:
     if type(part) is ToolCall:
         if part.raw is None and part.name.isascii() and _plain(part.arguments):
             return True
-        return not too_deep(part.arguments) and has_utf8(f"{part.name}{part.raw}{_as_text(part.arguments)}")
+        return not _unfit(part.arguments) and has_utf8(f"{part.name}{part.raw}{_as_text(part.arguments)}")
     return True
+
+
+def _unfit(arguments: Mapping[str, Any]) -> bool:
+    return too_deep(arguments) or has_odd_numbers(arguments)
 
 
 def _plain(arguments: Mapping[str, Any]) -> bool:
@@ -148,7 +152,10 @@ def _plain(arguments: Mapping[str, Any]) -> bool:
         if kind is str:
             if not value.isascii():
                 return False
-        elif kind is not int and kind is not float and kind is not bool and value is not None:
+        elif kind is int or kind is float:
+            if is_odd(value):
+                return False
+        elif kind is not bool and value is not None:
             return False
         if not key.isascii():
             return False
@@ -160,12 +167,12 @@ def _mended(part: Part) -> Part:
         return replace(part, text=mended(part.text))
     if isinstance(part, ToolCall):
         text, raw = mended(_as_text(part.arguments)), part.raw
-        deep = too_deep(part.arguments)
+        unfit = _unfit(part.arguments)
         return replace(
             part,
             name=mended(part.name),
-            arguments={} if deep else json.loads(text),
-            raw=text if deep else None if raw is None else mended(raw),
+            arguments={} if unfit else json.loads(text),
+            raw=text if unfit else None if raw is None else mended(raw),
         )
     return part
 
@@ -173,5 +180,7 @@ def _mended(part: Part) -> Part:
 def _as_text(arguments: Mapping[str, Any]) -> str:
     try:
         return json.dumps(arguments, ensure_ascii=False)
-    except (RecursionError, TypeError, ValueError):
+    except (RecursionError, TypeError):
         return "{…}"
+    except ValueError:
+        return '{"…": Infinity}'  # A whole number that is too long to be written.

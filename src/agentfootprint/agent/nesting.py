@@ -11,7 +11,7 @@ from ..events import Event, RunResumed, RunStarted, ToolProgress, ToolStarted
 from ..flow import Run
 from ..flow.codec import encode
 from ..flow.nested import Nested
-from ..tools.context import ToolContext
+from ..tools.context import EXPIRED, ToolContext
 from ..tools.nested import Keep, ended, failure, run_within, value_of
 from ..tools.tool import Tool, make_tool
 from .chart import RunInput
@@ -121,7 +121,7 @@ class _AgentWithin:
         run = restored(agent.flow, checkpoint, given, by, timeout=agent._timeout)
         session = await self._session(run)
         run.deps, run.tell = session, session.hears
-        check_fits(agent, checkpoint, session, by)
+        check_fits(agent, checkpoint, session, {name for name in given if given[name] == EXPIRED}, by)
         session.tell(RunResumed, None, agent.name, session.identity, by, self._ctx.run_id)
         return await self._walked(run, session, keep)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -51,11 +51,7 @@ class _Ended:
     @property
     def messages(self) -> Sequence[Message]:
         """The conversation with this run's messages: an immutable view, fit for `run(messages=...)`."""
-        if self._run.status == "failed" and "history" in self._run.root.state:
-            # It broke off: calls that were running get the result that says so.
-            return tuple(settled(self._run, ()))
-        history: Sequence[Message] = self._run.get("history", ())
-        return history
+        return _messages(self._run)
 
     @property
     def usage(self) -> Usage:
@@ -73,6 +69,14 @@ class _Ended:
     def footprint(self) -> Footprint:
         """Everything that happened: `narrative()`, `why("output")`, `replay()`, `save(path)`."""
         return self._run.footprint
+
+
+def _messages(run: Run) -> Sequence[Message]:
+    if run.status == "failed" and "history" in run.root.state:
+        # It broke off: calls that were running get the result that says so.
+        return tuple(settled(run, ()))
+    history: Sequence[Message] = run.get("history", ())
+    return history
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +108,18 @@ class Paused(_Ended):
 class Stopped(_Ended, Generic[Output]):
     """The run ended before the model was done; `reason` says why. At a limit, `output` is the last answer
     the model gave without tools, None if it could not be asked or does not fit `output=`; when the answer was
-    filtered or declined, what there is of it; None when a guardrail said no."""
+    filtered or declined, what there is of it; None when a guardrail said no, and `messages` lack what it
+    was about."""
 
     reason: StopReason
     output: Output | None = None
+    _messages: Sequence[Message] | None = field(default=None, repr=False)
     status: Literal["stopped"] = "stopped"
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """The conversation with this run's messages, but nothing that guardrails have not let through."""
+        return _messages(self._run) if self._messages is None else self._messages
 
 
 Result: TypeAlias = "Completed[Output] | Paused | Stopped[Output]"

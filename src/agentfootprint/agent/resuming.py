@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from ..errors import (
@@ -21,6 +22,7 @@ from ..flow.codec import encode
 from ..flow.snapshot import restore
 from ..identity import MemoryIdentity
 from ..state.base import Record, StateKey, StateStore
+from ..tools.context import EXPIRED
 from ..tools.tool import Tool
 from .checkpoint import Checkpoint, pack
 from .contract import Contract
@@ -186,6 +188,14 @@ class Claim:
         return True
 
 
+def _plain_name(name: Any) -> str:
+    """A name without what tells it from another only to a machine: case, spaces, width, what is not seen."""
+    if not isinstance(name, str):
+        return ""
+    shown = unicodedata.normalize("NFKC", name)
+    return "".join(char for char in shown.casefold() if unicodedata.category(char)[0] not in "CZ")
+
+
 def _key(identity: MemoryIdentity | None, digest: str) -> StateKey:
     return StateKey(identity, "checkpoint", digest)
 
@@ -243,17 +253,18 @@ def check_tools(checkpoint: Checkpoint, tool_of: Callable[[str], Tool[..., Any] 
             )
 
 
-def check_approver(checkpoint: Checkpoint, by: str | None) -> None:
+def check_approver(checkpoint: Checkpoint, late: Collection[str], by: str | None) -> None:
     """Raises:
     AnswerInvalid: an approval is not given by a person other than the one whose run it is.
     """
-    if not any(ask.tool is not None for ask in checkpoint.asks):
+    if not any(ask.tool is not None for ask in checkpoint.asks if ask.id not in late):
         return
     requester = None if checkpoint.identity is None else checkpoint.identity.principal
-    if by is None or by == requester:
+    approver, requester = _plain_name(by), _plain_name(requester)
+    if not approver or not requester or approver == requester:
         raise AnswerInvalid(
             "an approval of this agent is given by somebody else than who asked for it: resume it with "
-            "by= the name of who approves"
+            "by= the name of who approves, and run it with an identity that names a principal"
         )
 
 
@@ -269,11 +280,15 @@ def check_output(checkpoint: Checkpoint, contract: Contract | None) -> None:
         )
 
 
-def answers_for(checkpoint: Checkpoint, answer: Any, answers: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The answers by the ids of their questions, each of the right kind.
+def answers_for(
+    checkpoint: Checkpoint, late: Collection[str], answer: Any, answers: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The answers by the ids of their questions, each of the right kind. Those that are `late` cannot be
+    answered any more, and get none.
 
     Raises:
         AnswerRequired: a question has none.
+        CheckpointExpired: an answer comes too late.
         AnswerInvalid: one does not fit its question's schema, or has no question.
     """
     asks = {ask.id: ask for ask in checkpoint.asks}
@@ -289,10 +304,16 @@ def answers_for(checkpoint: Checkpoint, answer: Any, answers: Mapping[str, Any] 
         given = {next(iter(asks)): answer}
     if unknown := set(given) - set(asks):
         raise AnswerInvalid(f"no open question has the id {', '.join(sorted(map(repr, unknown)))}")
-    if missing := [ask for ask in asks.values() if ask.id not in given]:
+    if over := [ask for ask in asks.values() if ask.id in given and ask.id in late]:
+        listed = "; ".join(f"{ask.id}: {ask.question}" for ask in over)
+        raise CheckpointExpired(
+            f"the time to answer is over for {listed}. Resume without an answer to that, and the run goes on "
+            "as one that nobody answered: what waited for an approval does not run"
+        )
+    if missing := [ask for ask in asks.values() if ask.id not in given and ask.id not in late]:
         listed = "; ".join(f"{ask.id}: {ask.question}" for ask in missing)
         raise AnswerRequired(f"open questions need an answer: {listed}")
-    return {name: fitting(ask, given[name]) for name, ask in asks.items()}
+    return {name: EXPIRED if name in late else fitting(ask, given[name]) for name, ask in asks.items()}
 
 
 def fitting(ask: Ask, answer: Any) -> Any:
@@ -325,5 +346,5 @@ def restored(
 ) -> Run:
     """The run as it stood, with its answers, ready to go on."""
     run = restore(flow, checkpoint.run, **options, answers=answers)
-    run.answered_by(answers, by)
+    run.answered_by({name for name, answer in answers.items() if answer != EXPIRED}, by)
     return run

@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from ..observe.dispatch import Dispatch
     from ..providers.base import LLMProvider
     from ..retrieval.rag import RAG
-    from ..security.base import PermissionChecker
     from .answering import Answering
     from .conversation import Turn
     from .guardrails import Guardrail
+    from .permitting import Checker
     from .stream import Buffer
 
 __all__ = ["Offer", "Session", "Settings"]
@@ -70,7 +70,7 @@ class Settings:
     pricing: Pricing | None
     answering: Answering | None = None
     guardrails: Mapping[str, tuple[Guardrail, ...]] = field(default_factory=dict)
-    permissions: PermissionChecker | None = None
+    permissions: Checker | None = None
     unwritten: Unwritten = field(default_factory=Unwritten)
 
 
@@ -137,13 +137,14 @@ class Session:
         self.buffer = buffer
         self.turn = turn
         self.menu = offer.menu
+        gated = settings.permissions is not None or any(tool.gates for tool in offer.tools)
         self.dispatcher = Dispatcher(
             {tool.name: tool for tool in offer.tools},
             menu=offer.menu,
             timeout=settings.tool_timeout,
             identity=identity,
             deps=deps,
-            permit=None if settings.permissions is None else Gate(settings.permissions, self),
+            permit=Gate(settings.permissions, self) if gated else None,
         )
         self.spending = spending
         self._dispatch = dispatch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import AgentFootprintError, InputInvalid
@@ -88,8 +88,9 @@ async def resumed_turn(
     agent._check_identity(checkpoint.identity)
     dispatch = agent._dispatch(recorders, None)
     session = await agent._session(checkpoint.run_id, checkpoint.identity, deps, dispatch)
-    check_fits(agent, checkpoint, session, by)
-    given = answers_for(checkpoint, answer, answers)
+    late = {ask.id for ask in checkpoint.unanswerable()}
+    check_fits(agent, checkpoint, session, late, by)
+    given = answers_for(checkpoint, late, answer, answers)
     run = restored(
         agent.flow,
         checkpoint,
@@ -123,8 +124,11 @@ async def resumed_turn(
     return result
 
 
-def check_fits(agent: Built[Any], checkpoint: Checkpoint, session: Session, by: str | None) -> None:
-    """Refuses a checkpoint that the agent, as it is now, must not go on from.
+def check_fits(
+    agent: Built[Any], checkpoint: Checkpoint, session: Session, late: Collection[str], by: str | None
+) -> None:
+    """Refuses a checkpoint that the agent, as it is now, must not go on from. `late` are the questions that
+    nobody answered in time.
 
     Raises:
         CheckpointMismatch: it answers with another type, or a tool is another one.
@@ -133,5 +137,5 @@ def check_fits(agent: Built[Any], checkpoint: Checkpoint, session: Session, by: 
     answering = session.settings.answering
     check_output(checkpoint, None if answering is None else answering.contract)
     if agent._approver_differs:
-        check_approver(checkpoint, by)
+        check_approver(checkpoint, late, by)
     check_tools(checkpoint, session.dispatcher.get)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from ..errors import AgentFootprintError, DeadlineExceeded, OutputInvalid
+from ..errors import AgentFootprintError, DeadlineExceeded, OutputInvalid, PermissionHalted
 from ..events import RunEnded, RunFailed, RunPaused
 from ..flow import Run
 from ..messages import Message, Usage
-from .answering import final_call
+from .answering import without_answers
 from .chart import RunInput
 from .checkpoint import Checkpoint
 from .guardrails import passed
-from .history import settled
+from .history import heal, settled
 from .results import Completed, Paused, Result, Stopped, StopReason
 from .session import Session
 
@@ -57,7 +57,7 @@ async def _walk(
             # The answer may be there already: only what comes after it was cut off.
             given = run.get("output") if passed(run, session, "output") else None
             output = _value(session, given, whole=False)
-            return _ended(run, session, Stopped(run, StopReason.DEADLINE, output))
+            return _ended(run, session, Stopped(run, StopReason.DEADLINE, output, _let_through(run, session)))
         except asyncio.CancelledError:
             await _save_cut(run, session)
             session.tell(RunFailed, None, "cancelled", "the run was cancelled")
@@ -65,7 +65,9 @@ async def _walk(
         except AgentFootprintError as error:
             session.tell(RunFailed, None, error.code, str(error))
             try:
-                error.checkpoint = await issue(run, session)
+                # What was halted does not go on, whoever would resume it.
+                halted = isinstance(error, PermissionHalted)
+                error.checkpoint = None if halted else await issue(run, session)
             except Exception:
                 error.checkpoint = None  # A run that failed is told with its own error.
             raise
@@ -122,20 +124,22 @@ async def _save_cut(run: Run, session: Session) -> None:
     if turn is None or "history" not in run.root.state or not passed(run, session, "input"):
         return
     given: RunInput = run["input"]
-    messages = settled(run, given.history)
-    if not passed(run, session, "output"):
-        messages = _without_answer(messages, session)
-    await bounded(turn.save(messages))
+    await bounded(turn.save(_let_through(run, session)[len(heal(given.history).messages) :]))
 
 
-def _without_answer(messages: list[Message], session: Session) -> list[Message]:
-    answering = session.settings.answering
-    contract = None if answering is None else answering.contract
-    for at in range(len(messages) - 1, -1, -1):
-        if messages[at].role == "assistant":
-            calls = messages[at].tool_calls
-            return messages[:at] if not calls or final_call(contract, calls) is not None else messages
-    return messages
+def _let_through(run: Run, session: Session) -> Sequence[Message]:
+    """The messages of a run that was cut off, but nothing that guardrails have not let through."""
+    if "history" not in run.root.state:
+        return ()
+    given: RunInput = run["input"]
+    before = heal(given.history).messages
+    if not passed(run, session, "input"):
+        return before
+    messages = settled(run, ())
+    if passed(run, session, "output"):
+        return messages
+    answered = bool(run.journal) and run.journal[-1].node in ("answer", "check_output", "settle")
+    return without_answers(messages, len(before) + len(given.messages), session, answered=answered)
 
 
 async def bounded(work: Any) -> None:

@@ -25,12 +25,18 @@ _YES_OR_NO = {"type": "boolean"}
 
 
 def ask_all(console: Console, asks: Sequence[Ask]) -> dict[str, Any]:
-    """Asks each question until its answer fits.
+    """Asks each question until its answer fits. One whose time is over is shown, and gets no answer.
 
     Raises:
         EOFError, KeyboardInterrupt: the person does not want to answer.
     """
-    return {ask.id: _ask(console, ask) for ask in asks}
+    answers = {}
+    for ask in asks:
+        if ask.expires_at is not None and ask.expires_at <= time.time():
+            console.print(Text(f"Nobody answered in time: {printable(ask.question)}", style="yellow"))
+        else:
+            answers[ask.id] = _ask(console, ask)
+    return answers
 
 
 def _ask(console: Console, ask: Ask) -> Any:

@@ -318,8 +318,9 @@ class Effects(StepRecord):
                 waits = True
         if waits:
             raise Pause
-        asked = self.asks[-1] if self._again is None else self.asks[self._again.asked - 1]
-        return answers, asked.by
+        end = len(self.asks) if self._again is None else self._again.asked
+        named = [record.by for record in self.asks[end - len(asks) : end] if record.by is not None]
+        return answers, named[-1] if named else None
 
     def takes_labels(self, labels: frozenset[Label] | None) -> None:
         """From here on, what is written carries these labels too."""

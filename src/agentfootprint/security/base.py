@@ -8,8 +8,12 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from ..errors import ConfigurationError
 from ..identity import MemoryIdentity
+from ..numeric import check_seconds
 
-__all__ = ["PermissionChecker", "PermissionRequest", "Verdict"]
+__all__ = ["STRENGTH", "PermissionChecker", "PermissionRequest", "Verdict"]
+
+STRENGTH: Mapping[str, int] = {"halt": 0, "deny": 1, "ask": 2, "allow": 3}
+"""Of several verdicts about one call, that with the least of these numbers decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Verdict:
         reason: why, for records and events only: the model never reads it.
         wording: of a denial, what the model reads; of a question, what the person reads.
         evidence: what was compared, in words.
+        expires_in: of a question, seconds after which an approval is refused; None: as long as the run waits.
     """
 
     kind: Literal["allow", "deny", "ask", "halt"]
@@ -44,10 +49,12 @@ class Verdict:
     reason: str = ""
     wording: str | None = None
     evidence: tuple[str, ...] = ()
+    expires_in: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("allow", "deny", "ask", "halt"):
+        if self.kind not in STRENGTH:
             raise ConfigurationError(f"a Verdict is to allow, deny, ask or halt, not {self.kind!r}")
+        check_seconds("expires_in", self.expires_in)
 
     @classmethod
     def allow(cls, rule: str = "custom", reason: str = "") -> Verdict:
@@ -60,9 +67,16 @@ class Verdict:
         return cls("deny", rule, reason, wording)
 
     @classmethod
-    def ask(cls, question: str | None = None, *, rule: str = "custom", reason: str = "") -> Verdict:
+    def ask(
+        cls,
+        question: str | None = None,
+        *,
+        rule: str = "custom",
+        reason: str = "",
+        expires_in: float | None = None,
+    ) -> Verdict:
         """A person decides: the run pauses, as for a tool with `approval=`."""
-        return cls("ask", rule, reason, question)
+        return cls("ask", rule, reason, question, expires_in=expires_in)
 
     @classmethod
     def halt(cls, reason: str = "", *, rule: str = "custom") -> Verdict:

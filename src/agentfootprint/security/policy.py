@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from ..errors import ConfigurationError
 from ..flow.rules import Check
 from ..identity import MemoryIdentity
-from .base import PermissionRequest, Verdict, names
+from .base import STRENGTH, PermissionRequest, Verdict, names
 
 __all__ = ["Allow", "Ask", "Deny", "Halt", "PermissionPolicy", "Role", "Rule"]
 
@@ -42,6 +42,7 @@ class Rule:
     when: Mapping[str, Check] = field(default_factory=dict)
     wording: str | None = None
     id: str = ""
+    verdict: Verdict = field(init=False, repr=False, compare=False)
     kind: ClassVar[Literal["allow", "deny", "ask", "halt"]]
 
     def __post_init__(self) -> None:
@@ -64,10 +65,7 @@ class Rule:
         object.__setattr__(self, "when", MappingProxyType(dict(self.when)))
         if not self.id:
             object.__setattr__(self, "id", self._described())
-
-    def about(self, tool: str, capabilities: Sequence[str]) -> bool:
-        """Whether it is about a tool at all, whatever the arguments."""
-        return self.tool == tool if self.tool is not None else self.capability in capabilities
+        object.__setattr__(self, "verdict", self.said({}))
 
     def holds(self, arguments: Mapping[str, Any]) -> bool:
         """Whether its conditions hold. One that cannot be checked does, unless that would allow something."""
@@ -76,18 +74,22 @@ class Rule:
                 value = arguments[argument]
                 # Against NaN every comparison is false, so that no bound would hold it.
                 held = self.kind != "allow" if _is_nan(value) else check.holds(value)
+                if held is not True and held is not False:
+                    held = _decided(held)
             except Exception:
                 held = self.kind != "allow"
             if not held:
                 return False
         return True
 
-    def evidence(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
-        """What was compared, without the values, which may be anybody's."""
-        return tuple(
+    def said(self, arguments: Mapping[str, Any]) -> Verdict:
+        """The verdict, with what was compared, but without the values, which may be anybody's."""
+        evidence = tuple(
             f"{argument} {check.text}{'' if argument in arguments else ' (not sent)'}"
             for argument, check in self.when.items()
         )
+        until = self.expires_in if isinstance(self, Ask) else None
+        return Verdict(self.kind, self.id, wording=self.wording, evidence=evidence, expires_in=until)
 
     def _described(self) -> str:
         what = self.tool if self.tool is not None else f"capability {self.capability}"
@@ -102,11 +104,12 @@ class Allow(Rule):
     kind = "allow"
 
 
+@dataclass(frozen=True, slots=True)
 class Ask(Rule):
-    """A person is asked first."""
+    """A person is asked first. After `expires_in` seconds an approval is refused."""
 
-    __slots__ = ()
-    kind = "ask"
+    expires_in: float | None = None
+    kind: ClassVar[Literal["ask"]] = "ask"
 
 
 class Deny(Rule):
@@ -123,10 +126,6 @@ class Halt(Rule):
     kind = "halt"
 
 
-_STRENGTH = ("halt", "deny", "ask", "allow")
-"""Of several rules that hold, the first of these decides."""
-
-
 class PermissionPolicy:
     """What roles may do. Made by `from_roles`; never changes.
 
@@ -134,10 +133,13 @@ class PermissionPolicy:
     allows is denied, and not shown to the model.
     """
 
-    __slots__ = ("_role", "_roles")
+    __slots__ = ("_known", "_role", "_roles")
 
     def __init__(self, roles: Mapping[str, tuple[Rule, ...]], role: Role | None) -> None:
         self._roles = MappingProxyType(dict(roles))
+        self._known = {
+            name: (_by("tool", rules), _by("capability", rules)) for name, rules in self._roles.items()
+        }
         self._role = role
         if isinstance(role, str) and role not in self._roles:
             raise ConfigurationError(f"there is no role {role!r}, only {', '.join(map(repr, self._roles))}")
@@ -185,36 +187,71 @@ class PermissionPolicy:
         """The roles that an identity has, as `role=` says."""
         if self._role is None:
             return ()
-        return names(self._role if isinstance(self._role, str) else self._role(identity))
+        said: Any = self._role if isinstance(self._role, str) else self._role(identity)
+        if isinstance(said, Mapping):
+            # Its names would all be roles, also those it says no to.
+            raise TypeError("role= gives the names of roles, not a mapping")
+        return names(said)
 
     def offers(self, tool: str, capabilities: Sequence[str], identity: MemoryIdentity | None) -> bool:
         """Whether any call of a tool could run."""
-        rules = [rule for rule in self._rules(identity) if rule.about(tool, capabilities)]
-        may = any(rule.kind in ("allow", "ask") for rule in rules)
-        return may and not any(rule.kind in ("deny", "halt") and not rule.when for rule in rules)
+        may = False
+        for rules in self._about(tool, capabilities, identity):
+            for rule in rules:
+                if rule.kind in ("allow", "ask"):
+                    may = True
+                elif not rule.when:
+                    return False
+        return may
 
     def check(self, request: PermissionRequest) -> Verdict:
-        """The verdict of the strictest rule that holds; without one, a denial."""
+        """The verdict of the strictest rule that holds; without one, a denial. Of equally strict ones it is
+        that which names the tool."""
         found: Rule | None = None
-        for rule in self._rules(request.identity):
-            if (
-                rule.about(request.tool, request.capabilities)
-                and (found is None or _STRENGTH.index(rule.kind) < _STRENGTH.index(found.kind))
-                and rule.holds(request.arguments)
-            ):
-                found = rule
+        for rules in self._about(request.tool, request.capabilities, request.identity):
+            for rule in rules:
+                if found is not None and STRENGTH[rule.kind] >= STRENGTH[found.kind]:
+                    break
+                if rule.holds(request.arguments):
+                    found = rule
+                    break
         if found is None:
             roles = ", ".join(map(repr, self.roles_of(request.identity))) or "no role"
             return Verdict("deny", "default", f"no rule of {roles} allows it")
-        evidence = found.evidence(request.arguments)
-        return Verdict(found.kind, found.id, wording=found.wording, evidence=evidence)
+        return found.verdict if not found.when else found.said(request.arguments)
 
-    def _rules(self, identity: MemoryIdentity | None) -> Iterable[Rule]:
+    def _about(
+        self, tool: str, capabilities: Sequence[str], identity: MemoryIdentity | None
+    ) -> Iterable[Sequence[Rule]]:
+        """The rules about a tool: in each part the strictest first."""
         for role in self.roles_of(identity):
-            yield from self._roles.get(role, ())
+            if (known := self._known.get(role)) is not None:
+                by_tool, by_capability = known
+                if tool in by_tool:
+                    yield by_tool[tool]
+                for capability in capabilities if by_capability else ():
+                    if capability in by_capability:
+                        yield by_capability[capability]
 
     def __repr__(self) -> str:
         return f"<PermissionPolicy of {', '.join(self._roles)}>"
+
+
+def _by(what: str, rules: Sequence[Rule]) -> Mapping[str, Sequence[Rule]]:
+    """Rules by what they are about, the strictest first."""
+    found: dict[str, list[Rule]] = {}
+    for rule in sorted(rules, key=lambda rule: STRENGTH[rule.kind]):
+        if (name := getattr(rule, what)) is not None:
+            found.setdefault(name, []).append(rule)
+    return found
+
+
+def _decided(held: Any) -> bool:
+    if inspect.isawaitable(held):
+        if inspect.iscoroutine(held):
+            held.close()
+        raise TypeError("a condition is asked without waiting")
+    return bool(held)
 
 
 def _is_nan(value: Any) -> bool:

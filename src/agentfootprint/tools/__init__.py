@@ -10,6 +10,7 @@ from .base import RunContext, Toolset
 from .combined import (
     ApprovalRequiredToolset,
     FilteredToolset,
+    GatedToolset,
     PrefixedToolset,
     RenamedToolset,
     WrapperToolset,
@@ -39,6 +40,7 @@ __all__ = [
     "ApprovalRequiredToolset",
     "ArgumentsInvalid",
     "FilteredToolset",
+    "GatedToolset",
     "MCPClient",
     "MockMCPClient",
     "PrefixedToolset",

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import AgentFootprintError
 from .problems import cut, listed, outline, problems_of, shown, validation_errors
 
-__all__ = ["Arguments", "ArgumentsInvalid", "Unfit", "fresh", "too_deep"]
+__all__ = [
+    "Arguments",
+    "ArgumentsInvalid",
+    "Unfit",
+    "are_scalars",
+    "fresh",
+    "has_odd_numbers",
+    "is_odd",
+    "too_deep",
+]
 
 MAX_DEPTH = 100
 """How deep arguments may be nested. Real ones are a few levels deep; hostile ones exhaust the stack."""
+
+MAX_BITS = 10_000
+"""How long a whole number may be: about 3,000 digits. Longer ones cannot be written as text."""
 
 _SHOWN_SIGNATURE = 800
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -60,7 +73,7 @@ class Arguments:
         if raw is not None:
             raise ArgumentsInvalid(self._told([_unreadable(raw)]))
         try:
-            if type(arguments) is not dict or not _SCALARS.issuperset(map(type, arguments.values())):
+            if type(arguments) is not dict or not are_scalars(arguments):
                 arguments = fresh(arguments)
             return self._validate(arguments)
         except _TooDeep:
@@ -95,14 +108,35 @@ class _TooDeep(Exception):
     pass
 
 
+def are_scalars(arguments: Mapping[str, Any]) -> bool:
+    """Whether nothing is nested in them, as in most calls."""
+    return _SCALARS.issuperset(map(type, arguments.values()))
+
+
 def too_deep(arguments: Mapping[str, Any]) -> bool:
     """Whether arguments are nested deeper than any real ones, so that reading them exhausts the stack."""
-    if _SCALARS.issuperset(map(type, arguments.values())):
+    if are_scalars(arguments):
         return False
     try:
         fresh(arguments)
     except _TooDeep:
         return True
+    return False
+
+
+def is_odd(number: float) -> bool:
+    """Whether a number has no JSON form: what is none, what is infinite, what is too long to be written."""
+    return number.bit_length() > MAX_BITS if isinstance(number, int) else not math.isfinite(number)
+
+
+def has_odd_numbers(value: Any) -> bool:
+    """Whether there are such numbers anywhere in arguments that are not too deep."""
+    if isinstance(value, int | float):
+        return is_odd(value)
+    if isinstance(value, Mapping):
+        return any(map(has_odd_numbers, value.values()))
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return any(map(has_odd_numbers, value))
     return False
 
 
@@ -119,11 +153,21 @@ def fresh(value: Any, depth: int = MAX_DEPTH) -> Any:
     return value
 
 
+class _NoNumber(Exception):
+    pass
+
+
+def _refuse(constant: str) -> Any:
+    raise _NoNumber(constant)
+
+
 def _unreadable(raw: str) -> str:
     if not raw.strip():
         return 'there were none; send a JSON object, such as {} or {"name": "value"}'
     try:
-        data = json.loads(raw)
+        data = json.loads(raw, parse_constant=_refuse)
+    except _NoNumber as error:
+        return f"they hold {error}, which is no number in JSON; send a finite one, or leave it out"
     except json.JSONDecodeError as error:
         around = raw[max(0, error.pos - 30) : error.pos + 10]
         return (

@@ -1,4 +1,5 @@
-"""Toolsets made of others: some of their tools, under other names, or only with a person's approval."""
+"""Toolsets made of others: some of their tools, under other names, as a policy permits, or only with a
+person's approval."""
 
 from __future__ import annotations
 
@@ -6,16 +7,21 @@ import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from ..errors import ConfigurationError
+from ..numeric import check_seconds
 from .base import RunContext, Toolset
-from .tool import Approval, Tool
+from .tool import Approval, Gated, Tool
+
+if TYPE_CHECKING:
+    from ..security.base import PermissionChecker, PermissionRequest
 
 __all__ = [
     "ApprovalRequiredToolset",
     "Combinable",
     "FilteredToolset",
+    "GatedToolset",
     "PrefixedToolset",
     "RenamedToolset",
     "WrapperToolset",
@@ -46,11 +52,16 @@ class Combinable:
         """Some of its tools under other names: `{"old": "new"}`."""
         return RenamedToolset(self, names)
 
+    def gated(self: Toolset, policy: PermissionChecker | Callable[[PermissionRequest], Any]) -> GatedToolset:
+        """A policy of their own before these tools, beside that of the agent: both must permit."""
+        return GatedToolset(self, policy)
+
     def approval_required(
-        self: Toolset, wanted: Wanted = "*", approval: Approval = True
+        self: Toolset, wanted: Wanted = "*", approval: Approval = True, *, expires_in: float | None = None
     ) -> ApprovalRequiredToolset:
-        """A person is asked before these of its tools run, by default before each."""
-        return ApprovalRequiredToolset(self, wanted, approval)
+        """A person is asked before these of its tools run, by default before each. After `expires_in` seconds
+        an approval is refused."""
+        return ApprovalRequiredToolset(self, wanted, approval, expires_in=expires_in)
 
 
 class WrapperToolset(Combinable):
@@ -133,28 +144,80 @@ class RenamedToolset(WrapperToolset):
         return [tool.renamed(self._names[tool.name]) if tool.name in self._names else tool for tool in found]
 
 
+class GatedToolset(WrapperToolset):
+    """A permission policy before tools, in the menu of a run and at each call. `policy` is what
+    `Agent(permissions=...)` takes.
+
+    It knows the tools by the names that they have here: what `renamed` and `prefixed` did before is seen,
+    what they do around it changes nothing. It stands beside other policies, of the agent and of toolsets:
+    the strictest verdict decides, halt before deny, ask, allow; of equal ones the innermost.
+
+    Raises:
+        ConfigurationError: it is nothing that decides.
+    """
+
+    __slots__ = ("_policy",)
+
+    def __init__(
+        self, inner: Toolset, policy: PermissionChecker | Callable[[PermissionRequest], Any]
+    ) -> None:
+        super().__init__(inner)
+        if isinstance(policy, type) or not callable(getattr(policy, "check", policy)):
+            raise ConfigurationError(
+                f"gated() takes a PermissionPolicy, an object with check(request), or a function of a "
+                f"PermissionRequest, not {policy!r:.60}"
+            )
+        self._policy = policy
+
+    async def tools(self, ctx: RunContext) -> Sequence[Tool[..., Any]]:
+        return [
+            replace(tool, gates=(*tool.gates, Gated(self._policy, tool.name, tool.capabilities)))
+            for tool in await self.inner.tools(ctx)
+        ]
+
+
 class ApprovalRequiredToolset(WrapperToolset):
     """A person is asked before tools run. `approval` is what `@tool(approval=...)` takes. A tool that asks by
-    itself goes on to ask in its own words, unless they could let it run unasked."""
+    itself goes on to ask in its own words, unless they could let it run unasked; of two times that an
+    approval may take, the shorter holds.
 
-    __slots__ = ("_approval", "_wanted")
+    Raises:
+        ConfigurationError: it would ask nobody.
+    """
 
-    def __init__(self, inner: Toolset, wanted: Wanted = "*", approval: Approval = True) -> None:
+    __slots__ = ("_approval", "_expires_in", "_wanted")
+
+    def __init__(
+        self,
+        inner: Toolset,
+        wanted: Wanted = "*",
+        approval: Approval = True,
+        *,
+        expires_in: float | None = None,
+    ) -> None:
         super().__init__(inner)
+        check_seconds("expires_in", expires_in)
         if approval is None or approval is False:
             raise ConfigurationError(
                 "approval_required() takes True, a question, or a function that gives one"
             )
         self._wanted = _choice(wanted)
         self._approval = approval
+        self._expires_in = expires_in
 
     async def tools(self, ctx: RunContext) -> Sequence[Tool[..., Any]]:
         return [
-            replace(tool, approval=self._approval)
-            if self._wanted(ctx, tool) and tool.approval is not True and not isinstance(tool.approval, str)
-            else tool
-            for tool in await self.inner.tools(ctx)
+            self._asking(tool) if self._wanted(ctx, tool) else tool for tool in await self.inner.tools(ctx)
         ]
+
+    def _asking(self, tool: Tool[..., Any]) -> Tool[..., Any]:
+        asks = tool.approval is True or isinstance(tool.approval, str)
+        times = [each for each in (self._expires_in, tool.approval_expires_in) if each is not None]
+        return replace(
+            tool,
+            approval=tool.approval if asks else self._approval,
+            approval_expires_in=min(times, default=None),
+        )
 
 
 def _choice(wanted: Wanted) -> Callable[[RunContext, Tool[..., Any]], bool]:

@@ -9,14 +9,18 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ..errors import ConfigurationError, FlowInvalid
+from ..errors import ConfigurationError, FlowInvalid, QuestionExpired
+from ..numeric import check_seconds
 from .arguments import fresh
 
 if TYPE_CHECKING:
     from ..flow.step import Step
     from ..identity import MemoryIdentity
 
-__all__ = ["Progress", "ToolContext", "ask_human", "current_tool", "pause_here"]
+__all__ = ["EXPIRED", "Progress", "ToolContext", "ask_human", "current_tool", "pause_here"]
+
+EXPIRED: Mapping[str, Any] = {"expired": "nobody answered in time"}
+"""What stands in the record where an answer would: the run went on without one."""
 
 Deps = TypeVar("Deps")
 T = TypeVar("T")
@@ -134,6 +138,9 @@ class ToolContext(Generic[Deps]):
         The run pauses here. When it goes on, the tool's body runs again from its first line, and this
         returns the answer: ask before you act, or act through `ctx.call`. `answer` is the type the
         answer must have, or `schema` its JSON Schema; `expires_in` is in seconds.
+
+        Raises:
+            QuestionExpired: nobody answered in time, and the run was resumed without an answer.
         """
         return self._ask(question, "ask", data, answer, expires_in, schema)
 
@@ -150,6 +157,7 @@ class ToolContext(Generic[Deps]):
             from pydantic import TypeAdapter
 
             schema = TypeAdapter(answer).json_schema()
+        check_seconds("expires_in", expires_in)
         step = self.step
         given = step.ask_now(
             question,
@@ -160,6 +168,8 @@ class ToolContext(Generic[Deps]):
             schema=schema,
             expires_at=None if expires_in is None else self._now() + expires_in,
         )
+        if given == EXPIRED:
+            raise QuestionExpired(f"{self.tool} asked {question!r}, and nobody answered in time.")
         if answer is None:
             return given
         from ..flow.codec import decode
@@ -226,6 +236,9 @@ async def ask_human(
         data: JSON that helps the person to decide.
         answer: the type the answer must have, such as `bool`; None takes any JSON.
         expires_in: seconds after which an answer is refused.
+
+    Raises:
+        QuestionExpired: nobody answered in time, and the run was resumed without an answer.
     """
     return cast(T, current_tool().ask(question, data=data, answer=answer, expires_in=expires_in))
 
@@ -237,5 +250,6 @@ def pause_here(
     answer: Any = None,
     expires_in: float | None = None,
 ) -> Any:
-    """Ends the call here: a person's answer becomes the tool's result, and nothing runs again."""
+    """Ends the call here: a person's answer becomes the tool's result, and nothing runs again. After
+    `expires_in` seconds an answer is refused; the model then reads that nobody answered in time."""
     return current_tool()._ask(question, "result", data, answer, expires_in)

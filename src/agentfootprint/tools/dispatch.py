@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from ..events import ToolOutcome
 from ..flow.journal import UNANSWERED
 from ..messages import Message, ToolCall
 from .arguments import ArgumentsInvalid, fresh
-from .context import ToolContext, _current
+from .context import EXPIRED, ToolContext, _current
 from .result import MAX_RESULT_CHARS, render
 from .tool import Tool
 
@@ -21,7 +22,15 @@ if TYPE_CHECKING:
     from ..flow.step import Step
     from ..identity import MemoryIdentity
 
-__all__ = ["APPROVAL_SCHEMA", "Dispatched", "Dispatcher", "Permit", "Permitted"]
+__all__ = [
+    "APPROVAL_SCHEMA",
+    "PERMISSION",
+    "Dispatched",
+    "Dispatcher",
+    "Permit",
+    "Permitted",
+    "permission_key",
+]
 
 APPROVAL_SCHEMA: Mapping[str, Any] = {
     "anyOf": [
@@ -39,16 +48,24 @@ APPROVAL_SCHEMA: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Permitted:
-    """What permissions say of a call: the words of a denial, or the question to a person; neither when it may
-    run."""
+    """What permissions say of a call: the words of a denial, or the question to a person, and for how many
+    seconds it stands; neither when it may run."""
 
     denied: str | None = None
     question: str | None = None
+    expires_in: float | None = None
 
 
 Permit = Callable[[Any, Tool[..., Any], ToolCall, Mapping[str, Any], str], Awaitable[Permitted]]
 """Decides in a step about a call of a tool with bound arguments; at last, after what it is asked again: `""`
-at first, `"approved"`, or `"answered-1"` when the tool itself had asked a person."""
+at first, `"approved"`, `"answered-1"` when the tool itself had asked a person, or `"resumed-1"` when the run
+had broken off. What it decides it records as `PERMISSION`, under `permission_key`."""
+
+PERMISSION = "permission"
+
+
+def permission_key(call: ToolCall, again: str) -> str:
+    return f"{call.id}:{again}" if again else call.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,34 +130,38 @@ class Dispatcher:
             # Of a tool that it was not shown the model does not learn what it takes.
             unfit = _refused(call, "unknown_tool", self._unknown(call.name))
             arguments = dict(call.arguments)
-        permitted = _PERMITTED
+        permitted, stale = _PERMITTED, False
         if self._permit is not None:
+            stale = step.was_called(PERMISSION, permission_key(call, ""))
             permitted = await self._permit(step, tool, call, arguments, "")
             if permitted.denied is not None:
                 return _refused(call, "denied", permitted.denied)
         if unfit is not None:
             return unfit
         try:
-            question = _wanted(step, tool, call, permitted.question)
+            wanted = _wanted(step, tool, call, permitted)
         except Exception as error:
             # Whether a person must agree is not known, so it does not run.
             text = f"{call.name} was not run: its approval rule failed with {type(error).__name__}."
             return _refused(call, "error", text)
-        if question is not None and (declined := _approval(step, call, question)) is not None:
+        if wanted is not None and (declined := _approval(step, call, *wanted)) is not None:
             return _refused(call, "denied", declined)
-        if (refusal := await self._still(step, tool, call, arguments, question is not None)) is not None:
+        refusal = await self._still(step, tool, call, arguments, wanted is not None, stale)
+        if refusal is not None:
             step.take_over(f"{call.name}:{call.id}")  # What it did before it asked stays in the record.
             return _refused(call, "denied", refusal)
-        given = next((r.answer for r in step.asks if r.kind == "result"), UNANSWERED)
+        given = _handed(step)
         if given is not UNANSWERED:
             # `pause_here` ended the call: what the person said is its result, nothing runs again.
             step.take_over(f"{call.name}:{call.id}")
+            if given == EXPIRED:
+                text = f"{call.name} waited for a person, and nobody answered in time."
+                return _refused(call, "error", text)
             return Dispatched(_message(call, _told(tool, given)))
 
         def invoke(given: Mapping[str, Any]) -> Dispatched | Awaitable[Dispatched]:
             if step.was_cut(call.name, call.id) and not tool.idempotent:
-                text = f"{call.name} was cut off before it ended: whether it took effect is not known."
-                return _refused(call, "error", text)
+                return _refused(call, "error", _CUT.format(tool=call.name))
             return self._invoke(step, tool, call, arguments)
 
         # Recorded with the arguments as the model sent them: those are what was approved.
@@ -148,21 +169,46 @@ class Dispatcher:
         return done
 
     async def _still(
-        self, step: Step[Any], tool: Tool[..., Any], call: ToolCall, arguments: dict[str, Any], approved: bool
+        self,
+        step: Step[Any],
+        tool: Tool[..., Any],
+        call: ToolCall,
+        arguments: dict[str, Any],
+        approved: bool,
+        stale: bool,
     ) -> str | None:
         """The words of a denial when a call is not permitted any more: days may lie between a question, to
-        approve it or of the tool itself, and its answer."""
+        approve it or of the tool itself, and its answer, or since the run broke off. `stale` when the first
+        verdict is from before."""
         if self._permit is None:
             return None
         answered = sum(r.kind in ("ask", "nested") and r.answer is not UNANSWERED for r in step.asks)
         whens = [*(["approved"] if approved else []), *(f"answered-{n}" for n in range(1, answered + 1))]
-        for when in whens:
+        resumed = 0
+        while True:
+            if whens:
+                when = whens.pop(0)
+            else:
+                resumed += 1
+                when = f"resumed-{resumed}"
+                again = stale and not step.run.replaying and self._will_run(step, tool, call)
+                if not again and not step.was_called(PERMISSION, permission_key(call, when)):
+                    return None
+            stale = step.was_called(PERMISSION, permission_key(call, when))
             still = await self._permit(step, tool, call, arguments, when)
-            if still.denied is not None:
-                return still.denied
-            if still.question is not None and not approved:
-                return f"{call.name} was not run to its end: meanwhile it needs approval. Call it again."
-        return None
+            refusal = still.denied
+            if refusal is None and still.question is not None and not approved:
+                refusal = f"{call.name} was not run to its end: meanwhile it needs approval. Call it again."
+            if refusal is not None:
+                return f"{_CUT.format(tool=call.name)} {refusal}" if _told_of_cut(step, call) else refusal
+
+    def _will_run(self, step: Step[Any], tool: Tool[..., Any], call: ToolCall) -> bool:
+        """Whether the tool is about to run: nothing answers for it yet, and no harm is done by it."""
+        return (
+            _handed(step) is UNANSWERED
+            and not step.was_called(call.name, call.id)
+            and (tool.idempotent or not step.was_cut(call.name, call.id))
+        )
 
     async def _invoke(
         self, step: Step[Any], tool: Tool[..., Any], call: ToolCall, arguments: dict[str, Any]
@@ -212,28 +258,63 @@ class Dispatcher:
 
 
 _PERMITTED = Permitted()
+_CUT = "{tool} was cut off before it ended: whether it took effect is not known."
 
 
-def _wanted(step: Step[Any], tool: Tool[..., Any], call: ToolCall, asked_for: str | None) -> str | None:
-    """The question to ask before the call runs; None when nobody needs to be asked. `asked_for` is what
-    permissions ask."""
+def _told_of_cut(step: Step[Any], call: ToolCall) -> bool:
+    """Whether a call was cut off, written down: a replay could not see it."""
+    if not (step.was_cut(call.name, call.id) or step.was_called("cut off")):
+        return False
+    return step.call_now("cut off", lambda: True)
+
+
+def _handed(step: Step[Any]) -> Any:
+    """What a person answered in place of a tool (`pause_here`)."""
+    return next((record.answer for record in step.asks if record.kind == "result"), UNANSWERED)
+
+
+def _wanted(
+    step: Step[Any], tool: Tool[..., Any], call: ToolCall, permitted: Permitted
+) -> tuple[str, float | None] | None:
+    """The question to ask before the call runs, and when its time is over; None when nobody needs to be
+    asked."""
     asked = next((record for record in step.asks if record.kind == "approval"), None)
     if asked is not None:
         # What was asked stands, whatever the tool would ask now.
-        return asked.ask.question
+        if asked.ask.expires_at is not None:
+            step.call_now(_ASKED, time.time)
+        return asked.ask.question, asked.ask.expires_at
     wanted = tool.approval
     if callable(wanted):
         wanted = wanted(fresh(call.arguments))
-    if not wanted:
-        return asked_for
-    return wanted if isinstance(wanted, str) else f"Approve {call.name}?"
+    # Only what says no is no: a question whose words came out empty is one all the same.
+    if wanted is None or wanted is False:
+        question, seconds = permitted.question, [permitted.expires_in]
+    else:
+        question = wanted if isinstance(wanted, str) and wanted else f"Approve {call.name}?"
+        seconds = [permitted.expires_in, tool.approval_expires_in]
+    if question is None:
+        return None
+    shortest = min((each for each in seconds if each is not None), default=None)
+    return question, None if shortest is None else step.call_now(_ASKED, time.time) + shortest
 
 
-def _approval(step: Step[Any], call: ToolCall, question: str) -> str | None:
+_ASKED = "asked"
+"""The recorded clock that an approval's time counts from."""
+
+
+def _approval(step: Step[Any], call: ToolCall, question: str, expires_at: float | None) -> str | None:
     """Asks for approval; the text of a denial, or None when the call may run."""
     answer = step.ask_now(
-        question, kind="approval", tool=call.name, arguments=call.arguments, schema=APPROVAL_SCHEMA
+        question,
+        kind="approval",
+        tool=call.name,
+        arguments=call.arguments,
+        schema=APPROVAL_SCHEMA,
+        expires_at=expires_at,
     )
+    if answer == EXPIRED:
+        return f"{call.name} was not run: a person had to approve it, and nobody answered in time."
     approved = answer.get("approved") if isinstance(answer, Mapping) else answer
     if approved is True:
         return None

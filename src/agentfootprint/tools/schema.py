@@ -149,7 +149,7 @@ class Signature:
             fields[name] = special.NotRequired[hint] if optional else hint
             keys[name] = _key(name, hint)
         shape = special.TypedDict(self.tool, fields)
-        shape.__pydantic_config__ = ConfigDict(extra="forbid")
+        shape.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
         try:
             validate, schema = _compile(shape)
         except Exception as error:

@@ -8,15 +8,19 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import FrameType
-from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from ..errors import ConfigurationError
 from ..flow.codec import digest
 from ..messages import ToolSpec
+from ..numeric import check_seconds
 from .schema import Described, Signature
 from .threads import run_in_thread
 
-__all__ = ["Approval", "Tool", "tool"]
+if TYPE_CHECKING:
+    from ..security.base import PermissionChecker, PermissionRequest
+
+__all__ = ["Approval", "Gated", "Tool", "tool"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,12 +32,24 @@ arguments that says so for each call. None leaves it to the agent's permissions.
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A policy that a toolset put before a tool, and what it was called there: under whatever name it is
+    offered later, that is the one the policy is asked about."""
+
+    policy: PermissionChecker | Callable[[PermissionRequest], Any]
+    tool: str
+    capabilities: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Tool(Generic[P, R]):
     """A function with what a model must know to call it. Made by `@tool`; calling it calls the function.
 
     `timeout` is in seconds, None for the agent's own. `capabilities` are names that permission rules
     can match. `max_result_chars` overrides how many characters of a result the model gets to read.
+    `approval_expires_in` is in seconds, None for as long as the checkpoint is kept. `gates`
+    are the policies of its toolsets, in the order they were put before it.
     """
 
     function: Callable[P, R]
@@ -46,6 +62,8 @@ class Tool(Generic[P, R]):
     is_async: bool
     _signature: Described = field(repr=False)
     _description: str | None = field(repr=False)
+    approval_expires_in: float | None = None
+    gates: tuple[Gated, ...] = field(default=(), repr=False)
     _spec: ToolSpec | None = field(default=None, init=False, repr=False)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -133,6 +151,7 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     approval: Approval = None,
+    approval_expires_in: float | None = None,
     timeout: float | None = None,
     idempotent: bool = False,
     capabilities: tuple[str, ...] = (),
@@ -145,6 +164,7 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     approval: Approval = None,
+    approval_expires_in: float | None = None,
     timeout: float | None = None,
     idempotent: bool = False,
     capabilities: tuple[str, ...] = (),
@@ -162,6 +182,7 @@ def tool(
         description: what the model is told; the docstring by default.
         approval: whether a person is asked before a call runs, or the question, or a function of
             the arguments that gives either.
+        approval_expires_in: seconds after which an approval is refused: the call is not run then.
         timeout: seconds a call may take.
         idempotent: a call whose outcome is unknown after a crash may be made again.
         capabilities: names that permission rules can match, such as "payments".
@@ -174,6 +195,7 @@ def tool(
         "name": name,
         "description": description,
         "approval": approval,
+        "approval_expires_in": approval_expires_in,
         "timeout": timeout,
         "idempotent": idempotent,
         "capabilities": capabilities,
@@ -191,6 +213,7 @@ def make_tool(
     name: str | None = None,
     description: str | None = None,
     approval: Approval = None,
+    approval_expires_in: float | None = None,
     timeout: float | None = None,
     idempotent: bool = False,
     capabilities: tuple[str, ...] = (),
@@ -207,10 +230,16 @@ def make_tool(
             "give a name as @tool(name=...)"
         )
     _check_options(called, approval, timeout, capabilities, max_result_chars)
+    if approval_expires_in is not None and not approval:
+        raise ConfigurationError(
+            f"tool {called!r}: approval_expires_in= is for an approval: give approval= as well"
+        )
+    check_seconds(f"tool {called!r}: approval_expires_in", approval_expires_in)
     return Tool(
         function=function,
         name=called,
         approval=approval,
+        approval_expires_in=approval_expires_in,
         timeout=timeout,
         idempotent=idempotent,
         capabilities=tuple(capabilities),

@@ -14,7 +14,7 @@ from agentfootprint.errors import (
     CheckpointExpired,
     CheckpointMismatch,
     CheckpointUsed,
-    PermissionHalted,
+    FlowInvalid,
 )
 from agentfootprint.events import RunPaused, RunResumed
 from agentfootprint.flow.codec import dumps
@@ -196,7 +196,7 @@ async def test_a_question_that_expires_expires_around_it() -> None:
     @tool
     async def ask_now() -> str:
         """Asks."""
-        return str(await ask_human("Now?", expires_in=-1))
+        return str(await ask_human("Now?", expires_in=1e-6))
 
     agent = desk(billing(call("ask_now"), "Done.", tools=[ask_now]))
     with pytest.raises(CheckpointExpired):
@@ -277,7 +277,7 @@ async def test_what_waits_again_and_again_is_not_kept_once_for_each_time() -> No
 
 
 async def test_a_call_that_may_be_made_again_is_and_both_are_paid() -> None:
-    reached, halted = asyncio.Event(), list[str]()
+    reached = asyncio.Event()
 
     @tool
     async def waits() -> str:
@@ -287,22 +287,22 @@ async def test_a_call_that_may_be_made_again_is_and_both_are_paid() -> None:
         return "never"
 
     @tool
-    async def halts() -> str:
-        """Ends the run, the first time."""
-        halted.append("halted")
-        if len(halted) > 1:
-            return "fine"
+    async def breaks() -> str:
+        """Breaks the run off, the first time."""
         await reached.wait()
-        raise PermissionHalted("stop")
+        try:
+            return str(await ask_human("Sure?"))
+        except BaseException:
+            return "never mind"
 
     inner = billing(asks(ToolCall("t", "waits")), says("Yes."), tools=[waits])
-    both = asks(ToolCall("b", "billing", {"input": "Well?"}), ToolCall("h", "halts"))
-    tools = [inner.as_tool(description="Asks.", idempotent=True), halts]
+    both = asks(ToolCall("b", "billing", {"input": "Well?"}), ToolCall("h", "breaks"))
+    tools = [inner.as_tool(description="Asks.", idempotent=True), breaks]
     agent = Agent(MockProvider(replies=[both, says("All.")]), tools=tools)
-    with pytest.raises(PermissionHalted) as raised:
+    with pytest.raises(FlowInvalid) as raised:
         await agent.run("Go")
     assert raised.value.checkpoint is not None
-    result = completed(await go_on(agent, raised.value.checkpoint))
+    result = completed(await go_on(agent, raised.value.checkpoint, "yes"))
     assert result_of(result.messages, "b").text == "Yes."
     # Two answers of the one around it, one of the run within that was cut off, one of the run after it.
     assert result.usage == Usage(4, 4)
