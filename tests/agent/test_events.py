@@ -109,7 +109,8 @@ async def resilient_ways(recorder: Events) -> None:
     await agent.run("Hi?")
     await agent.run("Hi?")
 
-    slow = with_rate_limit(MockProvider(reply="hi"), requests=1, per=0.01)
+    # Its time stands still: the second asks within the interval of the first, however slow the machine.
+    slow = with_rate_limit(MockProvider(reply="hi"), requests=1, per=0.01, clock=lambda: now[0])
     prices = PriceList({"mock": Price(input=1, output=1)})
     agent = Agent(slow, recorders=[recorder], pricing_table=prices)
     await agent.run("Hi?")
@@ -155,11 +156,17 @@ async def every_way(recorder: Events) -> None:
     await agent("hi", memory=broken, state=BrokenState()).run("Hi?", identity=ME)
 
 
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
-async def test_every_event_of_the_catalogue_is_seen_from_real_runs(name: str) -> None:
+@pytest.fixture(scope="module")
+async def every_event() -> Events:
+    """What was told of runs that do everything."""
     seen = Events()
     await every_way(seen)
-    assert name in seen.types, f"{name} is declared and never told"
+    return seen
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+async def test_every_event_of_the_catalogue_is_seen_from_real_runs(name: str, every_event: Events) -> None:
+    assert name in every_event.types, f"{name} is declared and never told"
 
 
 def test_the_catalogue_names_every_kind_of_event_once() -> None:
@@ -171,11 +178,9 @@ def test_the_catalogue_names_every_kind_of_event_once() -> None:
     assert len(CATALOGUE) == len(kinds)
 
 
-async def test_every_event_says_its_run_and_its_time() -> None:
-    seen = Events()
-    await every_way(seen)
-    assert all(event.run_id and event.at > 1_600_000_000 for event in seen.seen)
-    with_step = {event.type for event in seen.seen if event.step is not None}
+async def test_every_event_says_its_run_and_its_time(every_event: Events) -> None:
+    assert all(event.run_id and event.at > 1_600_000_000 for event in every_event.seen)
+    with_step = {event.type for event in every_event.seen if event.step is not None}
     assert with_step == {name for name in CATALOGUE if not name.startswith("run.")}
 
 
@@ -213,11 +218,9 @@ async def test_a_run_tells_its_story_in_order() -> None:
     assert {event.step for event in seen.seen if event.step} <= steps
 
 
-async def test_every_start_has_its_end_also_when_it_goes_wrong() -> None:
-    seen = Events()
-    await every_way(seen)
-    for run_id in {event.run_id for event in seen.seen}:
-        types = [event.type for event in seen.seen if event.run_id == run_id]
+async def test_every_start_has_its_end_also_when_it_goes_wrong(every_event: Events) -> None:
+    for run_id in {event.run_id for event in every_event.seen}:
+        types = [event.type for event in every_event.seen if event.run_id == run_id]
         assert types[0] == "run.started"
         assert types.count("run.started") == 1
         ends = [t for t in types if t in ("run.ended", "run.failed", "run.paused")]
@@ -226,7 +229,7 @@ async def test_every_start_has_its_end_also_when_it_goes_wrong() -> None:
         assert types.count("model.started") == types.count("model.ended") + types.count("model.failed")
         # A call that waits for a person begins again when the run goes on.
         begun = types.count("tool.started") - types.count("run.paused")
-        skipped = [e for e in seen.of(ToolEnded) if e.run_id == run_id and e.outcome == "skipped"]
+        skipped = [e for e in every_event.of(ToolEnded) if e.run_id == run_id and e.outcome == "skipped"]
         assert begun == types.count("tool.ended") - len(skipped)
 
 
