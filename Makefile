@@ -7,15 +7,17 @@ SERVERS_VENV ?= .venv-servers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env test demo lint format bench clean
+.PHONY: help env servers test demo lint format bench clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 env: $(VENV)/.installed ## Set up the development environment
 
-test: $(VENV)/.installed $(SERVERS_VENV)/.npm $(SERVERS_VENV)/.local-model $(SERVERS_VENV)/.promtool ## Run the whole test suite
-	$(VENV)/bin/python -m pytest -n auto
+servers: $(SERVERS_VENV)/.npm $(SERVERS_VENV)/.local-model $(SERVERS_VENV)/.promtool ## Set up the servers that tests start
+
+test: $(VENV)/.installed servers ## Run the whole test suite; TESTS='-m "not slow"' to leave some out
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal $(TESTS)
 
 demo: $(DEMO_VENV)/.installed $(if $(filter local,$(DEMO_MODEL)),$(DEMO_VENV)/.local-model) ## Run the support desk demo (no key, no server)
 	$(DEMO_VENV)/bin/python -m agentfootprint.demo

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from agentfootprint import Agent, Completed
+from agentfootprint import Agent, Completed, ToolContext, tool
 from agentfootprint.agent import Result
 from agentfootprint.events import Event
 from agentfootprint.messages import LLMChunk, LLMRequest, LLMResponse, Message, ToolCall
@@ -113,3 +113,11 @@ def others() -> set[asyncio.Task[Any]]:
     """Every task but the one that asks."""
     current = asyncio.current_task()
     return {task for task in asyncio.all_tasks() if task is not current}
+
+
+@tool
+async def look(ctx: ToolContext[Any]) -> str:
+    """Looks, and says so."""
+    ctx.progress("half way", 0.5)
+    ctx.emit("looked", {"at": "order"})
+    return "seen"

@@ -22,6 +22,7 @@ def table(text: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.one_python
 def test_a_quick_run_measures_every_target(tmp_path: Path) -> None:
     # The hand-written loop stands in for a peer: peers come from PyPI.
     peer = tmp_path / "peer.py"

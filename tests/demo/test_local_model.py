@@ -112,6 +112,7 @@ def test_a_server_that_says_nothing_is_not_waited_for_longer_than_was_said(tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.one_python
 def test_the_processes_of_a_demo_share_the_server_of_the_first(tmp_path: Path) -> None:
     ran = python("-c", STARTS_FOR_ALL, server_python(), folder=tmp_path)
     assert ran.returncode == 0, ran.stderr
@@ -137,6 +138,7 @@ def healthy(url: str) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.one_python
 def test_the_server_is_ready_when_it_is_given_and_gone_when_it_is_stopped() -> None:
     with serve(server_python()) as model:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", model.url)
@@ -155,6 +157,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.slow
+@pytest.mark.one_python
 def test_the_server_ends_when_the_process_dies_that_started_it(tmp_path: Path) -> None:
     ran = python("-c", STARTS_AND_DIES, server_python(), folder=tmp_path)
     assert ran.returncode == -signal.SIGKILL
@@ -177,6 +180,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
 
 
 @pytest.mark.slow
+@pytest.mark.one_python
 def test_the_story_says_who_decides_and_who_writes(told: Told) -> None:
     begin = told.text.partition("\n──")[0]
     assert "SmolLM2" in begin
@@ -187,6 +191,7 @@ def test_the_story_says_who_decides_and_who_writes(told: Told) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.one_python
 def test_the_answers_are_the_model_s_words_with_the_record_under_them(told: Told) -> None:
     for title in ("Two shops", "Each sees", "A second process", "The first process"):
         chapter = told.chapter(title)
@@ -197,6 +202,7 @@ def test_the_answers_are_the_model_s_words_with_the_record_under_them(told: Told
 
 
 @pytest.mark.slow
+@pytest.mark.one_python
 def test_the_refund_goes_its_way_as_with_the_scripted_model(told: Told) -> None:
     assert "Refund order A-2444 (249.00 EUR)?" in told.chapter("Another conversation")
     assert "Refund R-1: 249.00 EUR for order A-2444" in told.chapter("A second process")

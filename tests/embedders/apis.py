@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +12,18 @@ import pytest
 
 from agentfootprint.embedders import BedrockEmbedder, CohereEmbedder, Embedding, MockEmbedder, OpenAIEmbedder
 from agentfootprint.embedders.remote import RemoteEmbedder
+from agentfootprint.retry import RetryPolicy
 from tests.providers.dialects import KEY
 from tests.providers.server import Exchange, Script, says
 
 MOCK = MockEmbedder(256)
+
+QUICK = RetryPolicy(max_attempts=3, initial_delay=0.001)
+
+
+def cosine(one: Any, other: Any) -> float:
+    product: float = sum(a * b for a, b in zip(one, other, strict=True))
+    return product / math.hypot(*one) / math.hypot(*other)
 
 
 def vector(text: str) -> list[float]:

@@ -14,7 +14,7 @@ from agentfootprint.embedders.local import TOKENS, VOCABULARY
 from agentfootprint.errors import ConfigurationError, ContextWindowExceeded, InputInvalid, MissingExtra
 from agentfootprint.messages import Usage
 from agentfootprint.testing import embedder as kit
-from tests.embedders.test_wires import cosine
+from tests.embedders.apis import cosine
 
 NEAR = [
     ("Where is my parcel?", "My delivery has not arrived yet."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "jsonpickle"}
 LOADERS = {"cli/loading.py"}
 
 
-def trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(SOURCE.rglob("*.py")):
-        yield str(path.relative_to(SOURCE)), ast.parse(path.read_text())
+@functools.cache
+def trees() -> tuple[tuple[str, ast.Module], ...]:
+    paths = sorted(SOURCE.rglob("*.py"))
+    return tuple((str(path.relative_to(SOURCE)), ast.parse(path.read_text())) for path in paths)
 
 
 def test_nothing_is_evaluated_and_nothing_is_unpickled() -> None:

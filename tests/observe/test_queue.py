@@ -1,12 +1,8 @@
+"""A queue before a recorder: what is dropped, awaited, closed and counted."""
+
 from __future__ import annotations
 
 import asyncio
-import gc
-import logging
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
 
@@ -18,70 +14,7 @@ from agentfootprint.errors import ConfigurationError
 from agentfootprint.events import Event, TextDelta
 from agentfootprint.observe import queued
 from agentfootprint.observe.queue import Queued
-
-from .samples import text
-
-
-class Gated:
-    """An async recorder that handles an event when the gate is open."""
-
-    def __init__(self) -> None:
-        self.gate = asyncio.Event()
-        self.started: list[str] = []
-        self.seen: list[str] = []
-        self.closed = 0
-
-    async def on_event(self, event: Event) -> None:
-        assert isinstance(event, TextDelta)
-        self.started.append(event.text)
-        await self.gate.wait()
-        self.seen.append(event.text)
-
-    async def aclose(self) -> None:
-        self.closed += 1
-
-
-class Blocking:
-    """A plain recorder that blocks its thread until the gate is open."""
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.busy = threading.Event()
-        self.seen: list[str] = []
-        self.threads: set[int] = set()
-
-    def on_event(self, event: Event) -> None:
-        assert isinstance(event, TextDelta)
-        self.busy.set()
-        assert self.gate.wait(30)
-        self.threads.add(threading.get_ident())
-        self.seen.append(event.text)
-
-    def flush(self) -> None:
-        self.threads.add(threading.get_ident())
-
-
-def put(queue: Queued, *texts: str) -> None:
-    for each in texts:
-        queue.on_event(text(each))
-
-
-async def turns(count: int = 20) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-@contextmanager
-def nothing_said(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Neither asyncio nor Python complains about tasks or coroutines left behind."""
-    gc.collect()  # what earlier tests left behind is theirs
-    caplog.clear()
-    with warnings.catch_warnings(record=True) as caught, caplog.at_level(logging.WARNING, "asyncio"):
-        warnings.simplefilter("always")
-        yield
-        gc.collect()
-    assert [str(each.message) for each in caught] == []
-    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+from tests.observe.queues import Blocking, Gated, nothing_said, put, turns
 
 
 @pytest.mark.parametrize(
@@ -342,67 +275,6 @@ def test_one_queue_serves_one_loop_after_the_other() -> None:
     assert queue.dropped == 0
 
 
-async def test_events_from_a_thread_are_handled_on_the_loop_in_order() -> None:
-    slow = Gated()
-    slow.gate.set()
-    queue = queued(slow)
-    put(queue, "a")
-    await queue.flush()
-    await turns()
-    await asyncio.to_thread(put, queue, "b", "c")
-    await queue.flush()
-    assert slow.seen == ["a", "b", "c"]
-
-
-async def test_events_from_a_thread_before_any_loop_wait_for_a_flush() -> None:
-    slow = Gated()
-    slow.gate.set()
-    queue = queued(slow)
-    await asyncio.to_thread(put, queue, "a", "b")
-    assert queue.pending == 2
-    await queue.flush()
-    assert slow.seen == ["a", "b"]
-
-
-def test_flush_on_one_loop_waits_for_a_worker_on_another() -> None:
-    slow = Gated()
-    queue = queued(slow)
-    home = asyncio.new_event_loop()
-    thread = threading.Thread(target=home.run_forever)
-    thread.start()
-    try:
-
-        async def begin() -> None:
-            put(queue, "a")
-            await turns()
-
-        asyncio.run_coroutine_threadsafe(begin(), home).result(10)
-        home.call_soon_threadsafe(slow.gate.set)
-        asyncio.run(queue.flush(timeout=10))
-        assert slow.seen == ["a"]
-    finally:
-        home.call_soon_threadsafe(home.stop)
-        thread.join()
-        home.close()
-
-
-# --- a thread of its own
-
-
-async def test_a_blocking_recorder_in_a_thread_never_blocks_the_loop() -> None:
-    slow = Blocking()
-    queue = queued(slow, in_thread=True)
-    put(queue, "a", "b", "c")
-    assert await asyncio.to_thread(slow.busy.wait, 10)
-    assert slow.seen == []
-    slow.gate.set()
-    await queue.flush()
-    assert slow.seen == ["a", "b", "c"]
-    assert len(slow.threads) == 1
-    assert threading.get_ident() not in slow.threads
-    await queue.aclose()
-
-
 async def test_closing_twice_is_the_same_as_once() -> None:
     class Closing(Blocking):
         closed = 0
@@ -419,81 +291,6 @@ async def test_closing_twice_is_the_same_as_once() -> None:
         await queue.aclose()
         await queue.flush()
         assert (closing.seen, closing.closed) == (["a"], 1)
-
-
-async def test_a_thread_that_hangs_is_given_up_in_time() -> None:
-    class Closing(Blocking):
-        def aclose(self) -> None: ...
-
-    slow = Closing()
-    queue = queued(slow, in_thread=True)
-    put(queue, "a", "b")
-    assert await asyncio.to_thread(slow.busy.wait, 10)
-    with pytest.raises(TimeoutError):
-        await queue.aclose(timeout=0.01)
-    assert queue.dropped == 2
-    slow.gate.set()
-
-
-def test_a_thread_needs_no_loop_and_outlives_one() -> None:
-    slow = Blocking()
-    queue = queued(slow, in_thread=True)
-
-    async def burst() -> None:
-        put(queue, "a", "b")
-
-    asyncio.run(burst())
-    put(queue, "c")
-    slow.gate.set()
-    asyncio.run(queue.aclose())
-    assert slow.seen == ["a", "b", "c"]
-    assert queue.dropped == 0
-
-
-async def test_a_failure_in_the_thread_is_counted_whatever_it_is() -> None:
-    class Leaving:
-        def __init__(self) -> None:
-            self.seen: list[str] = []
-
-        def on_event(self, event: Event) -> None:
-            assert isinstance(event, TextDelta)
-            if event.text == "exit":
-                raise SystemExit
-            self.seen.append(event.text)
-
-    leaving = Leaving()
-    queue = queued(leaving, in_thread=True)
-    put(queue, "exit", "a")
-    await queue.aclose()
-    assert leaving.seen == ["a"]
-    assert queue.failures == 1
-
-
-async def test_a_recorder_in_a_thread_may_close_asynchronously_also_in_debug_mode() -> None:
-    class Closing(Blocking):
-        closed = 0
-
-        async def aclose(self) -> None:
-            self.closed += 1
-
-    asyncio.get_running_loop().set_debug(True)
-    closing = Closing()
-    await queued(closing, in_thread=True).aclose()
-    asyncio.get_running_loop().set_debug(False)
-    assert closing.closed == 1
-
-
-async def test_an_awaitable_in_the_thread_is_a_failure_that_says_so() -> None:
-    async def never() -> None: ...
-
-    class Sly:
-        def on_event(self, event: Event) -> object:
-            return never()
-
-    queue = queued(Sly(), in_thread=True)  # type: ignore[arg-type]
-    put(queue, "a")
-    await queue.aclose()
-    assert "no thread can await" in str(queue.last_error)
 
 
 def test_settings_that_cannot_work_are_refused() -> None:

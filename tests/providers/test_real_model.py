@@ -24,7 +24,7 @@ from agentfootprint.providers import (
 )
 from tests.servers.local_model import local_model_url
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.one_python]
 
 QUESTION = LLMRequest(
     (Message.user("Name a color."),), system="You answer in one short sentence.", max_tokens=60, temperature=0

@@ -161,7 +161,7 @@ async def test_the_prefix_of_a_conversation_stays_as_it_was(dialect: Dialect) ->
 
 # ── failures ────────────────────────────────────────────────────────────────────────────────────
 
-HTTP_DATE = email.utils.formatdate(time.time() + 3000, usegmt=True)
+A_DATE = "3000 seconds from when it is sent"
 
 STATUSES: list[tuple[int, type[ProviderError], dict[str, str], float | None]] = [
     (400, InvalidRequest, {}, None),
@@ -171,7 +171,7 @@ STATUSES: list[tuple[int, type[ProviderError], dict[str, str], float | None]] = 
     (408, TimedOut, {}, None),
     (429, RateLimited, {"retry_after": "7"}, 7),
     (429, RateLimited, {"retry_after_ms": "250"}, 0.25),
-    (429, RateLimited, {"retry_after": HTTP_DATE}, 3000),
+    (429, RateLimited, {"retry_after": A_DATE}, 3000),
     (429, RateLimited, {}, None),
     (500, Unavailable, {}, None),
     (503, Overloaded, {}, None),
@@ -190,7 +190,9 @@ async def test_a_status_is_an_error_by_its_name(
     headers: dict[str, str],
     wait: float | None,
 ) -> None:
-    script = says({"error": {"message": "because"}}, status, x_request_id="req-1", **headers)
+    date = email.utils.formatdate(time.time() + 3000, usegmt=True)
+    sent = {name: date if value == A_DATE else value for name, value in headers.items()}
+    script = says({"error": {"message": "because"}}, status, x_request_id="req-1", **sent)
     async with ScriptedServer([script]) as server, dialect.make(server.url) as provider:
         with pytest.raises(kind, match="because") as caught:
             await ask(provider, streamed)

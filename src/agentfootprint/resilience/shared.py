@@ -32,6 +32,9 @@ _log = logging.getLogger("agentfootprint.resilience")
 _DECIDING = threading.Lock()
 """A provider may be asked from the event loops of several threads. Held for the time of a pure function."""
 
+ANSWER_SECONDS = 0.25
+"""How long a decision waits for the store, unless it says so."""
+
 TRIES = 20
 """Lost compare-and-sets before the contention is taken for a fault."""
 
@@ -90,7 +93,7 @@ class Shared(Generic[R]):
         load: Callable[[JSON], R],
         ttl: float,
         fail_open: bool = True,
-        timeout: float = 0.25,
+        timeout: float | None = None,
         retry_after: float = 1.0,
         clock: Callable[[], float] = time.time,
         hook: Hook | None = None,
@@ -111,7 +114,7 @@ class Shared(Generic[R]):
         self._load = load
         self._ttl = ttl
         self._fail_open = fail_open
-        self._timeout = timeout
+        self._timeout = ANSWER_SECONDS if timeout is None else timeout
         self._retry_after = retry_after
         self._clock = clock
         self._hook = hook

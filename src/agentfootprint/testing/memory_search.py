@@ -195,9 +195,11 @@ async def filters_say_what_the_metadata_has(store: SearchableStore) -> None:
 
 async def filters_are_never_code(store: SearchableStore) -> None:
     names = list(dict.fromkeys([*HOSTILE_PARTS, *_HOSTILE_NAMES]))
-    for number, name in enumerate(names):
-        entry = MemoryEntry(str(number), 0, {name: name}, embedding=_towards(1))
-        await store.put(_ME, entry)
+    entries = [
+        MemoryEntry(str(number), 0, {name: name}, embedding=_towards(1)) for number, name in enumerate(names)
+    ]
+    for at in range(0, len(entries), 25):
+        await store.put_many(_ME, entries[at : at + 25])
     for number, name in enumerate(names):
         found = _found(await store.search(_ME, _towards(1), k=len(names), where={name: name}))
         assert found == [str(number)], f"the filter {name!r} found {found}"

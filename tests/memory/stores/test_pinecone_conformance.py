@@ -11,8 +11,10 @@ from agentfootprint.memory import PineconeStore
 from agentfootprint.testing import ManualClock, memory_profiles
 from tests.servers.pinecone import KEY, PineconeIndex
 
+LAGGING = pytest.param(3, id="lagging", marks=pytest.mark.one_python)  # It is the server that lags.
 
-@pytest.fixture(params=[0, 3], ids=["at once", "lagging"])
+
+@pytest.fixture(params=[pytest.param(0, id="at once"), LAGGING])
 async def index(request: pytest.FixtureRequest) -> AsyncIterator[PineconeIndex]:
     async with PineconeIndex(lag=request.param) as each:
         yield each

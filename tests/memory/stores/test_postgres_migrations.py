@@ -20,7 +20,7 @@ from agentfootprint.memory import MemoryEntry
 from agentfootprint.memory.stores.postgres_migrations import VERSION
 from tests.servers.stores import Place, memory_at, place
 
-from .test_postgres import ask
+from .support import ask
 
 ME = MemoryIdentity("acme", "alice", "t-1")
 

@@ -7,13 +7,13 @@ import collections
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from tests.providers.server import ScriptedServer
 from tests.servers.stores import Place
 
-__all__ = ["ANSWER", "DOWN", "Fleet", "fleet"]
+__all__ = ["ANSWER", "DOWN", "Fleet", "fleet", "until"]
 
 DOWN = {"error": {"message": "no capacity"}}
 
@@ -26,31 +26,60 @@ ANSWER = {
 }
 
 
+LIMIT = 40.0
+"""Seconds after which callers stop by themselves."""
+
+
 class Fleet:
     """Callers that are ready."""
 
     def __init__(self, processes: list[asyncio.subprocess.Process]) -> None:
         self.processes = processes
+        self._lines: dict[int, list[str]] = {each.pid: [] for each in processes}
 
     def go(self) -> None:
         for each in self.processes:
             assert each.stdin is not None
             each.stdin.write(b"go\n")
 
+    async def heard(self, event: str) -> None:
+        """Waits until every caller has told of that event of the store."""
+        for each in self.processes:
+            while event not in self._lines[each.pid]:
+                assert await self._line(each), "a caller has ended"
+
     async def told(self) -> dict[str, collections.Counter[str]]:
-        """What all who live to tell were told, and their events."""
+        """Stops them: what all who live to tell were told, and their events."""
         out = {"answers": collections.Counter[str](), "events": collections.Counter[str]()}
         for each in self.processes:
-            assert each.stdout is not None
-            if line := await each.stdout.readline():
-                for name, counts in json.loads(line).items():
-                    out[name].update(counts)
+            assert each.stdin is not None
+            each.stdin.write(b"stop\n")
+        for each in self.processes:
+            while line := await self._line(each):
+                if line.startswith("{"):
+                    for name, counts in json.loads(line).items():
+                        out[name].update(counts)
         return out
+
+    async def _line(self, process: asyncio.subprocess.Process) -> str:
+        assert process.stdout is not None
+        line = (await process.stdout.readline()).decode().strip()
+        self._lines[process.pid].append(line)
+        return line
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Waits for what the backend sees."""
+    for _ in range(int(LIMIT / 0.02)):
+        if true():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"not within {LIMIT:g} s")
 
 
 @contextlib.asynccontextmanager
 async def fleet(
-    where: Place, server: ScriptedServer, how: str, seconds: float, *, size: int = 4, **options: Any
+    where: Place, server: ScriptedServer, how: str, *, size: int = 4, **options: Any
 ) -> AsyncIterator[Fleet]:
     arguments = [
         "-m",
@@ -59,7 +88,7 @@ async def fleet(
         server.url,
         how,
         json.dumps(options),
-        str(seconds),
+        str(LIMIT),
     ]
     pipe = asyncio.subprocess.PIPE
     started = [
