@@ -47,10 +47,14 @@ class Proxy:
 
     async def close(self) -> None:
         """Refuses further connections and cuts those there are."""
+        self.refuse()
+        self.cut()
+
+    def refuse(self) -> None:
+        """Refuses further connections; those there are stay, until `listen` is called."""
         if self._server is not None:
             self._server.close()
             self._server = None
-        self.cut()
 
     def cut(self) -> None:
         """Breaks every connection there is, as a crashed host does."""

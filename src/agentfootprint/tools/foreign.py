@@ -10,7 +10,7 @@ from .docstring import Documentation
 from .problems import cut, shown
 from .tool import Tool
 
-__all__ = ["SchemaInvalid", "foreign_tool"]
+__all__ = ["SchemaInvalid", "checked_by", "foreign_tool"]
 
 _UNDESCRIBED = Documentation("", {})
 
@@ -58,12 +58,17 @@ def foreign_tool(
         capabilities=capabilities,
         max_result_chars=max_result_chars,
         is_async=True,
-        _signature=Foreign(Arguments(name, schema, _checked_by(schema))),
+        _signature=Foreign(Arguments(name, schema, checked_by(schema))),
         _description=description,
     )
 
 
-def _checked_by(schema: Mapping[str, Any]) -> Callable[[Any], dict[str, Any]]:
+def checked_by(schema: Mapping[str, Any]) -> Callable[[Any], dict[str, Any]]:
+    """A check of an object against a schema, which fetches nothing.
+
+    Raises:
+        SchemaInvalid: there can be none; says why.
+    """
     from jsonschema_rs import FancyRegexOptions, validator_for
 
     if schema.get("type", "object") != "object":

@@ -116,8 +116,12 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def outline(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = None, depth: int = 3) -> str:
+def outline(
+    schema: Mapping[str, Any] | bool, definitions: Mapping[str, Any] | None = None, depth: int = 3
+) -> str:
     """A JSON Schema in one line of TypeScript's notation, which models read well."""
+    if not isinstance(schema, Mapping):
+        return "any" if schema else "never"  # `true` and `false` are schemas too.
     if definitions is None:
         definitions = schema.get("$defs", {})
     if "$ref" in schema:

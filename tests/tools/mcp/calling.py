@@ -40,8 +40,8 @@ async def called(
     return answer
 
 
-async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
-    """Waits until something holds, which it does soon."""
+async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 60.0) -> None:
+    """Waits until something holds, which it does soon on any machine that is not very busy."""
     async with asyncio.timeout(seconds):
         while True:
             held = holds()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Annotated, Any
 
 import pytest
@@ -16,6 +17,7 @@ from agentfootprint.errors import AnswerInvalid
 from agentfootprint.providers import MockProvider
 from agentfootprint.tools import MCPClient
 from tests.tools.mcp.calling import until
+from tests.tools.mcp.conftest import HTTPServer
 
 
 class Seat(BaseModel):
@@ -165,3 +167,34 @@ async def test_a_call_that_times_out_while_it_is_asked_is_cancelled() -> None:
     assert not [
         t for t in asyncio.all_tasks() if "call" in repr(t.get_coro()) and "mcp" in repr(t.get_coro())
     ]
+
+
+@pytest.mark.parametrize(
+    ("form", "asked"),
+    [
+        ({"type": "object", "properties": {"a": True}}, True),
+        ({"type": "object", "properties": {"a": {"type": "no such type"}}}, False),
+        ({"type": "object", "properties": {"a": {"$ref": "{url}"}}}, False),
+    ],
+)
+async def test_a_form_that_no_answer_fits_is_not_asked_and_nothing_it_names_is_fetched(
+    form: Any, asked: bool, http_server: HTTPServer
+) -> None:
+    server = MCPServer("odd")
+    form = json.loads(json.dumps(form).replace("{url}", http_server.url))
+
+    @server.tool()
+    async def ask(ctx: Context[Any]) -> str:
+        """Asks oddly."""
+        answer = await ctx.session.elicit_form("What?", form)
+        return f"the answer was {answer.action}"
+
+    async with MCPClient.in_memory(server, protocol="2025-11-25") as mcp:
+        agent = agent_for(mcp, ("ask", {}))
+        result = await agent.run("Go.")
+        assert isinstance(result, Paused) is asked
+        if isinstance(result, Paused):
+            result = await agent.resume(result.checkpoint, answer=False)
+        assert result.messages[2].text == f"the answer was {'decline' if asked else 'cancel'}"
+        await agent.aclose()
+    assert not http_server.methods

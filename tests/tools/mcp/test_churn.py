@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from agentfootprint import MemoryIdentity
 from agentfootprint.retry import RetryPolicy
 from agentfootprint.tools import MCPClient
+from tests.servers.databases import free_port
 from tests.servers.proxy import Proxy
 from tests.tools.mcp.calling import caller, until
-from tests.tools.mcp.conftest import PYTHON, HTTPServer
+from tests.tools.mcp.conftest import PROGRAM, PYTHON
 from tests.tools.mcp.test_broken import processes
 
+WARM_UP = 20
 TIMES = 100
-OVER_HTTP = 60
-"""Each of these takes longer."""
+MOST_KEPT = 30
+"""Blocks of memory for each time: a session, or a task of one, that is left is hundreds of them."""
+
+pytestmark = pytest.mark.timeout(600)
 PATIENT = RetryPolicy(max_attempts=200, initial_delay=0.01, max_delay=0.1)
 TINY = Path(__file__).with_name("tiny_server.py")
 
@@ -35,6 +44,12 @@ def sockets() -> int:
         except OSError:
             pass
     return count
+
+
+def kept() -> int:
+    """Blocks of memory that this process holds."""
+    gc.collect()
+    return sys.getallocatedblocks()
 
 
 def ours() -> list[str]:
@@ -90,11 +105,39 @@ def add(number: int) -> tuple[str, dict[str, Any]]:
     return "add", {"a": number, "b": number}
 
 
-async def test_over_http(http_server: HTTPServer) -> None:
+@pytest.fixture
+def silent() -> Iterator[None]:
+    """What is logged is kept for the report, and is none of ours."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def restarting() -> Iterator[tuple[int, Callable[[], None]]]:
+    """The port of a server that is a process of its own, and what kills it and starts it again."""
+    port = free_port()
+    command = [PYTHON, str(PROGRAM), "http", str(port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        lines = process.stdin
+
+        def restart() -> None:
+            lines.write(b"again\n")
+            lines.flush()
+
+        yield port, restart
+        lines.close()
+        process.wait(60)
+
+
+async def test_over_http(restarting: tuple[int, Callable[[], None]], silent: None) -> None:
+    port, restart = restarting
     gc.collect()
     open_before = sockets()
     chance = random.Random(1)
-    async with Proxy(http_server.port) as proxy:
+    unknown, held = 0, []
+    async with Proxy(port) as proxy:
         url = f"http://127.0.0.1:{proxy.port}/mcp"
         mcp = MCPClient.http(url, protocol="2025-11-25", retry=PATIENT)
 
@@ -109,23 +152,25 @@ async def test_over_http(http_server: HTTPServer) -> None:
                     await asyncio.sleep(0.01)
                     await proxy.listen()
                 case "restart":
-                    await http_server.restart()
+                    restart()
 
-        async with mcp:
-            right, unknown = await churned(mcp, add, disturb, OVER_HTTP)
-    assert right >= OVER_HTTP
+        for times in (WARM_UP, TIMES):
+            async with mcp:
+                right, cut_off = await churned(mcp, add, disturb, times)
+            unknown += cut_off
+            assert right >= times
+            await until(lambda: not ours())
+            held.append(kept())
     assert unknown
-    await until(lambda: not ours())
-    # The server, which is in this process too, has ended its part.
-    await http_server.stop()
-    gc.collect()
+    assert held[1] - held[0] < TIMES * MOST_KEPT, held
     await until(lambda: sockets() <= open_before)
 
 
-async def test_over_standard_input(tmp_path: Path) -> None:
+async def test_over_standard_input(tmp_path: Path, silent: None) -> None:
     (pids := tmp_path / "pids").touch()
     gc.collect()
     open_before = sockets()
+    held = []
     mcp = MCPClient.stdio(PYTHON, str(TINY), str(pids), protocol="2025-11-25", retry=PATIENT)
 
     async def disturb(time: int) -> None:
@@ -137,11 +182,13 @@ async def test_over_standard_input(tmp_path: Path) -> None:
         if time % 10 == 0:
             await mcp.aclose()
 
-    async with mcp:
-        right, _ = await churned(mcp, lambda n: ("double", {"n": n}), disturb, TIMES)
-    assert right >= TIMES
-    assert len(pids.read_text().split()) >= TIMES
-    gc.collect()
-    await until(lambda: not ours())
+    for times in (WARM_UP, TIMES):
+        async with mcp:
+            right, _ = await churned(mcp, lambda n: ("double", {"n": n}), disturb, times)
+        assert right >= times
+        await until(lambda: not ours())
+        held.append(kept())
+    assert len(pids.read_text().split()) >= WARM_UP + TIMES
     assert processes(pids) == []
+    assert held[1] - held[0] < TIMES * MOST_KEPT, held
     await until(lambda: sockets() <= open_before)

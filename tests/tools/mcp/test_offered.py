@@ -72,13 +72,29 @@ def serving(tools: Sequence[MCPTool], answer: CallToolResult | None = None, page
 
 def test_names_that_vendors_refuse_are_mapped_to_ones_they_take() -> None:
     long = "x" * 100
-    declared = [Declared(name, "", OBJECT) for name in ("a.b", "a_b", "A_B", "Grüße/1", long, long + "y", "")]
-    names = names_of(declared)
-    assert names[:2] == ["a_b", "a_b_" + names[1][-8:]]
+    said = ("a.b", "a_b", "A_B", "Grüße/1", long, long + "y", "", "files.read", "files read", "db.get")
+    names = names_of([Declared(name, "", OBJECT) for name in said])
     assert names[3] == "Gr__e_1"
+    assert names[-1] == "db_get"
     assert len({name.casefold() for name in names}) == len(names)
     assert all(0 < len(name) <= 64 and name.isascii() for name in names)
-    assert names_of(declared) == names
+
+
+def test_a_name_means_the_same_tool_in_whatever_order_they_are_listed() -> None:
+    """Or a server could have a tool called by the name that was allowed to another."""
+    said = ["a_b", "a.b", "a/b", "c.d", "c d", "e_f", "E_F", "g.h"]
+    named = dict(zip(said, names_of([Declared(name, "", OBJECT) for name in said]), strict=True))
+    assert named["a_b"] == "a_b"
+    assert named["g.h"] == "g_h"
+    assert "c_d" not in named.values()
+    for order in (said[::-1], sorted(said), said[3:] + said[:3]):
+        names = names_of([Declared(name, "", OBJECT) for name in order])
+        assert dict(zip(order, names, strict=True)) == named
+    # Nor does one that is called as another is mapped take its place.
+    mapped = named["a.b"]
+    names = names_of([Declared(name, "", OBJECT) for name in (*said, mapped)])
+    assert names[-1] == mapped
+    assert len(set(names)) == len(names)
 
 
 async def test_a_mapped_name_is_the_servers_own_on_the_wire() -> None:

@@ -1,19 +1,34 @@
-"""Servers that others wrote, through an agent: of npm and of PyPI, over their standard input and output."""
+"""Servers that others wrote, through an agent: of npm and of PyPI."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
+
+import pytest
 
 from agentfootprint import Paused
 from agentfootprint.events import ToolProgress
 from agentfootprint.messages import Image, Text
+from agentfootprint.retry import RetryPolicy
 from agentfootprint.tools import MCPClient, RunContext
+from tests.servers.databases import free_port
 from tests.servers.programs import program
 from tests.tools.mcp.calling import called, caller
+
+WHILE_IT_STARTS = RetryPolicy(max_attempts=1000, initial_delay=0.05, max_delay=0.2, max_total=100)
+ALONE = """
+import net from "node:net";
+const listen = net.Server.prototype.listen;
+net.Server.prototype.listen = function (port, then) { return listen.call(this, port, "127.0.0.1", then); };
+"""
+"""server-everything listens at all addresses of a machine; here at one that nobody else reaches."""
 
 CONTEXT = RunContext(None, None, "r")
 
@@ -24,8 +39,30 @@ def of_npm(name: str, *arguments: str) -> MCPClient:
     return MCPClient.stdio(program("node"), str(script), *arguments, name=name, start_timeout=60)
 
 
-async def test_server_everything() -> None:
-    async with of_npm("mcp-server-everything", "stdio") as mcp:
+@asynccontextmanager
+async def everything(way: str) -> AsyncIterator[MCPClient]:
+    if way == "stdio":
+        async with of_npm("mcp-server-everything", "stdio") as mcp:
+            yield mcp
+        return
+    script, port = Path(program("mcp-server-everything")).resolve(), free_port()
+    command = [program("node"), "--import", f"data:text/javascript,{ALONE}", str(script), "streamableHttp"]
+    environment = {**os.environ, "PORT": str(port)}
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=DEVNULL, stderr=DEVNULL)
+    try:
+        async with MCPClient.http(f"http://127.0.0.1:{port}/mcp", retry=WHILE_IT_STARTS) as mcp:
+            yield mcp
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+either = pytest.mark.parametrize("way", ["stdio", "http"])
+
+
+@either
+async def test_server_everything(way: str) -> None:
+    async with everything(way) as mcp:
         names = [each.name for each in await mcp.tools(CONTEXT)]
         assert {"echo", "get-sum", "get-tiny-image", "get-structured-content"} <= set(names)
         assert "hello" in (await called(mcp, "echo", message="hello")).text
@@ -47,8 +84,9 @@ async def test_server_everything() -> None:
         assert await mcp.get_prompt(simple.name)
 
 
-async def test_server_everything_tells_progress_and_asks() -> None:
-    async with of_npm("mcp-server-everything", "stdio") as mcp:
+@either
+async def test_server_everything_tells_progress_and_asks(way: str) -> None:
+    async with everything(way) as mcp:
         operation = "trigger-long-running-operation"
         agent = caller(mcp, calls=[(operation, {"duration": 0.4, "steps": 4})])
         heard: list[ToolProgress] = []

@@ -6,14 +6,18 @@ import asyncio
 import json
 import logging
 import traceback
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import mcp_types as types
 import pytest
 
 from agentfootprint import Agent, MemoryIdentity
 from agentfootprint.errors import ConfigurationError
 from agentfootprint.tools import MCPClient, MockMCPClient, RunContext, ToolServerError, ToolServerUnavailable
+from agentfootprint.tools.mcp.sdk import _declared, _question
+from agentfootprint.tools.mcp.secrets import Secrets
 from tests.tools.mcp.calling import called, caller, until
 from tests.tools.mcp.conftest import PROGRAM, PYTHON, HTTPServer
 
@@ -135,6 +139,27 @@ async def test_an_own_auth_is_passed_through(http_server: HTTPServer) -> None:
     assert {headers.get("x-signed") for headers in http_server.headers} == {"yes"}
 
 
+async def test_an_auth_can_be_made_for_a_tenant(http_server: HTTPServer) -> None:
+    class Own(httpx2.Auth):
+        def __init__(self, whose: str | None) -> None:
+            self.whose = whose
+
+        def auth_flow(self, request: httpx2.Request) -> Any:
+            request.headers["x-signed"] = str(self.whose)
+            yield request
+
+    def own(identity: MemoryIdentity | None) -> Own:
+        return Own(identity.tenant if identity else None)
+
+    async with MCPClient.http(http_server.url, auth=own) as mcp:
+        for tenant in ("a", "b"):
+            before = len(http_server.headers)
+            await called(mcp, "add", of(tenant, "p"), a=1, b=1)
+            sent = http_server.headers[before:]
+            assert tenant in {headers["x-signed"] for headers in sent}
+        assert {headers["x-signed"] for headers in http_server.headers} == {"a", "b"}
+
+
 async def test_a_token_function_that_fails_is_told_without_its_text(http_server: HTTPServer) -> None:
     def token(identity: MemoryIdentity | None) -> str:
         raise RuntimeError(f"the vault has no {SENTINEL}")
@@ -184,6 +209,26 @@ async def test_what_a_server_says_of_the_secrets_it_was_given_is_taken_out(
     assert SENTINEL not in "".join(traceback.format_exception(error.value)) + caplog.text
 
 
+async def test_what_a_server_says_of_its_tools_and_asks_holds_no_secret() -> None:
+    token = "tok-0123456789"
+    secrets = Secrets()
+    secrets.learn([f"Bearer {token}"])
+    tool = types.Tool(name="t", description=f"uses {token}", input_schema={"type": "object", "title": token})
+    declared = _declared(tool, secrets)
+    asked = types.ElicitRequestFormParams(message=f"Is {token} yours?", requested_schema={"type": "object"})
+    assert token not in f"{declared} {_question(asked, secrets)}"
+
+
+def test_of_secrets_that_are_new_for_each_request_the_last_are_known() -> None:
+    secrets = Secrets()
+    secrets.learn(["the-password-of-all"])
+    for number in range(5000):
+        secrets.learn([f"Bearer token-{number:09}", "the-password-of-all"])
+    assert secrets.hide("token-000004999 token-000004800 the-password-of-all").count("[secret]") == 2 + 1
+    assert secrets.hide("token-000000001") == "token-000000001"
+    assert len(secrets._values) <= 1000
+
+
 async def test_an_environment_can_be_made_for_a_tenant() -> None:
     mcp = MCPClient.stdio(
         PYTHON, str(PROGRAM), "stdio", env=lambda identity: {"WHO": identity.tenant if identity else ""}
@@ -211,6 +256,7 @@ anything: Any = MCPClient
         (lambda: anything.http("https://h/mcp", token="t", auth=object()), "token= or auth="),
         (lambda: anything.http("https://h/mcp", start_timeout=0), "start_timeout must be seconds above 0"),
         (lambda: anything.http("https://h/mcp", session_per="user"), "session_per='user': it is one of"),
+        (lambda: anything.http("https://h/mcp", protocol="2024-01-01"), "'2024-01-01': it is one of 'auto'"),
         (lambda: anything.http("https://h/mcp", max_sessions=0), "max_sessions must be a whole number"),
         (lambda: anything.http("https://h/mcp", pins={}), "no option pins"),
         (lambda: anything.http("https://h/mcp", pin=["add"]), "pin= maps names"),
@@ -222,10 +268,14 @@ def test_what_cannot_be_is_refused_where_it_is_written(make: Any, says: str) -> 
         make()
 
 
-def test_a_command_is_no_shell(tmp_path: Any) -> None:
-    """What a shell would read as more than arguments is one argument."""
-    mcp = MCPClient.stdio("sh-does-not-see-this", "; touch", "$(id)", "`id`")
-    assert json.dumps(mcp._opener.arguments) == json.dumps(["; touch", "$(id)", "`id`"])  # type: ignore[attr-defined]
+async def test_a_command_is_no_shell(tmp_path: Path) -> None:
+    """What a shell would read as more than an argument is one argument."""
+    odd = ["; touch", "$(id)", "`id`", "*", "a b", ""]
+    code = "import json, sys; json.dump(sys.argv[2:], open(sys.argv[1], 'w'))"
+    mcp = MCPClient.stdio(PYTHON, "-c", code, str(tmp_path / "given"), *odd)
+    with pytest.raises(ToolServerUnavailable):
+        await mcp.tools(RunContext(None, None, "r"))
+    assert json.loads((tmp_path / "given").read_text()) == odd
 
 
 # ── how long ───────────────────────────────────────────────────────────────────────────────────

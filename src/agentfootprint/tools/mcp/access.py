@@ -55,6 +55,8 @@ class Access:
         self.asking = Asking(settings.answer_timeout)
         self._hooks = Hooks(self.asking.asked, self._changed, self.secrets)
         self._owner: Owner[Session] | None = None
+        self._owners: set[Owner[Session]] = set()
+        """That one, and those that are still leaving."""
         self._listing = asyncio.Lock()
         self._declared: Sequence[Declared] = ()
         self._made_of: Sequence[Declared] | None = None
@@ -76,9 +78,8 @@ class Access:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        if (owner := self._owner) is not None:
-            self._owner = None
-            await owner.aclose()
+        self._owner = None
+        await asyncio.gather(*(owner.aclose() for owner in self._owners))
 
     # ── its tools ───────────────────────────────────────────────────────────────────────────────
 
@@ -190,6 +191,8 @@ class Access:
         owner = self._owner
         if owner is None or owner.over:
             owner = self._owner = Owner(self._session, f"MCP session with {self.settings.name}")
+            self._owners.add(owner)
+            owner.task.add_done_callback(lambda _: self._owners.discard(owner))
         return owner
 
     @asynccontextmanager

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from ...errors import ToolError
 from ..context import ToolContext
+from ..foreign import SchemaInvalid, checked_by
 from .session import Answer, InputNeeded
 
 __all__ = ["Asking", "answered"]
@@ -76,8 +77,18 @@ def _ask(ctx: ToolContext[Any], server: str, question: Mapping[str, Any]) -> Map
         schema: Mapping[str, Any] = {"type": "boolean"}
     else:
         data["form"] = form = question["requestedSchema"]
+        try:
+            checked_by(form)
+        except SchemaInvalid as error:
+            # No answer would fit it; and what it points to is fetched by nobody.
+            _log.warning("MCP server %s asks with a form of no use: %s", server, error)
+            return {"action": "cancel"}
         fields = form.get("properties", {})
-        defaults = {name: field["default"] for name, field in fields.items() if "default" in field}
+        defaults = {
+            name: field["default"]
+            for name, field in fields.items()
+            if isinstance(field, Mapping) and "default" in field
+        }
         required = [name for name in form.get("required", ()) if name not in defaults]
         schema = {"anyOf": [{**form, "required": required}, {"const": False}]}
     given = ctx.ask(f"{server} asks: {question['message']}", data=data, schema=schema)
@@ -128,8 +139,7 @@ class Asking:
             if waits:
                 raise ToolError(
                     f"{ctx.tool} was cut off: its server no longer waited for the answer, and whether it "
-                    f"took effect "
-                    "is not known. Find out before it is called again."
+                    "took effect is not known. Find out before it is called again."
                 )
             opened = self._open[key] = _Open(call())
             opened.call.add_done_callback(partial(self._ended, key, opened))
@@ -175,4 +185,8 @@ class Asking:
         if not task.cancelled():
             task.exception()  # The run may have been left alone.
         # What came of a call is kept for a while for a run that paused during it.
-        asyncio.get_running_loop().call_later(self._timeout if opened.asked else 0, self._open.pop, key, None)
+        asyncio.get_running_loop().call_later(self._timeout if opened.asked else 0, self._forget, key, opened)
+
+    def _forget(self, key: tuple[str, str], opened: _Open) -> None:
+        if self._open.get(key) is opened:
+            del self._open[key]

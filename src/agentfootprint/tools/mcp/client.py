@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -96,9 +97,8 @@ class MCPClient(Combinable):
         Args:
             url: such as `https://example.com/mcp`; redirects are followed within its origin alone.
             headers, token: for each request; `token` is sent as bearer. Each may be a (possibly async)
-            function of
-                the identity that the session is for: of a session of a tenant, only the tenant. It is asked
-                before each request, so that a secrets manager can renew what it gives.
+                function of the identity that the session is for: of a session of a tenant, only the tenant.
+                It is asked before each request, so that a secrets manager can renew what it gives.
             auth: an `httpx2.Auth`, such as the OAuth provider of the SDK, or a function of the identity that
                 gives one for a session.
 
@@ -248,15 +248,14 @@ class _Sessions:
             if unused is ...:
                 raise ToolServerUnavailable(
                     f"MCP server {self._settings.name}: all {self._settings.max_sessions} sessions are in "
-                    f"use: "
-                    "raise max_sessions="
+                    "use: raise max_sessions="
                 )
             await self._accesses.pop(unused).aclose()
 
     async def aclose(self) -> None:
-        while self._accesses:
-            _, access = self._accesses.popitem()
-            await access.aclose()
+        accesses = tuple(self._accesses.values())
+        self._accesses.clear()
+        await asyncio.gather(*(access.aclose() for access in accesses))
 
 
 def _need_sdk(whose: str) -> None:

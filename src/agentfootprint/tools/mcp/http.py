@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 
@@ -18,6 +18,11 @@ _MARK = f"agentfootprint-{uuid.uuid4().hex}"
 
 NOT_NOW = (429, 503)
 """Who answers this has not done it."""
+
+OF_A_REQUEST = (-32700, -32601, -32602, -32603)
+"""Errors of JSON-RPC that tell of a request, and not of its session."""
+
+OF_THE_BODY = ("content-length", "transfer-encoding", "content-encoding")
 
 
 class Steady(httpx2.AsyncBaseTransport):
@@ -47,6 +52,8 @@ class Steady(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if _origin(request.url) != self._origin:
             return await self._inner.handle_async_request(request)
+        # What is packed is small until it is read: the limit holds for what is not.
+        request.headers["accept-encoding"] = "identity"
         message = _message(request)
         try:
             request.headers.update(await self._headers())
@@ -56,17 +63,20 @@ class Steady(httpx2.AsyncBaseTransport):
             text = f"the function for its headers failed with {type(error).__name__}"
             return _answer(request, message, 500, {"refused": text})
         if message is None:
-            return await self._inner.handle_async_request(request)
+            response = await self._inner.handle_async_request(request)
+            if request.method == "GET" and _is(response, "text/event-stream"):
+                response.stream = _UntilItBreaks(response.stream)
+            return response
         try:
             response = await self._inner.handle_async_request(request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-            return _answer(request, message, 503, {"lost": _how(error), "sent": False, "gone": True})
+            return _answer(request, message, 503, {"lost": _how(error), "sent": False})
         except httpx2.TransportError as error:
             return _answer(request, message, 503, {"lost": _how(error), "sent": True})
         if response.status_code >= 400:
             return await self._told(request, message, response)
-        if response.headers.get("content-type", "").lower().startswith("application/json"):
-            response.stream = _Bounded(response.stream, self._max_bytes)
+        if _is(response, "application/json"):
+            return await self._whole(request, message, response)
         return response
 
     async def aclose(self) -> None:
@@ -76,20 +86,19 @@ class Steady(httpx2.AsyncBaseTransport):
         self, request: httpx2.Request, message: Mapping[str, Any], response: httpx2.Response
     ) -> httpx2.Response:
         status = response.status_code
-        body = b""
         try:
-            async for piece in _Bounded(response.stream, self._max_bytes):
-                body += piece
-        except httpx2.StreamError:
+            body = await self._read(response)
+        except _NoBody:
             body = b""
-        finally:
-            await response.aclose()
+        error = _parsed(body).get("error") if _is(response, "application/json") else None
+        code = error.get("code") if isinstance(error, dict) else None
         # 404 says that a session has ended; servers that were started again say 400 to one they do not know.
-        if status in (400, 404) and "mcp-session-id" in request.headers:
+        if "mcp-session-id" in request.headers and (
+            status == 404 or (status == 400 and code not in OF_A_REQUEST)
+        ):
             said = {"lost": "the session has ended", "sent": False, "gone": True}
-        elif _is_error(body, response) and status not in (401, 403, *NOT_NOW):
-            headers = dict(response.headers)
-            return httpx2.Response(status, headers=headers, content=body, request=request)
+        elif code is not None and status not in (401, 403, *NOT_NOW):
+            return _rewritten(request, response, body)
         elif status in (401, 403):
             said = {
                 "refused": f"HTTP {status}: it does not let this client in; check token=, headers= or auth="
@@ -101,6 +110,41 @@ class Steady(httpx2.AsyncBaseTransport):
         else:
             said = {"refused": f"HTTP {status}"}
         return _answer(request, message, status, said, response.headers)
+
+    async def _whole(
+        self, request: httpx2.Request, message: Mapping[str, Any], response: httpx2.Response
+    ) -> httpx2.Response:
+        """The answer as it came, if it is one: the SDK waits for ever for one that belongs to no request."""
+        try:
+            body = await self._read(response)
+        except _NoBody as error:
+            return _answer(request, message, 503, {"lost": str(error), "sent": True})
+        asked, answered = message.get("id"), _parsed(body)
+        if asked is None or str(answered.get("id")) == str(asked):
+            return _rewritten(request, response, body)
+        if answered.get("id") is None and isinstance(answered.get("error"), dict):
+            # It could not read whose request it was.
+            return _rewritten(request, response, json.dumps({**answered, "id": asked}).encode())
+        return _answer(request, message, 503, {"lost": "its answer is not one to the request", "sent": True})
+
+    async def _read(self, response: httpx2.Response) -> bytes:
+        try:
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                raise _NoBody("its answer is compressed, which it was not asked for")
+            pieces, size = [], 0
+            async for piece in cast(httpx2.AsyncByteStream, response.stream):
+                pieces.append(piece)
+                if (size := size + len(piece)) > self._max_bytes:
+                    raise _NoBody(f"its answer is larger than {self._max_bytes:,} bytes")
+            return b"".join(pieces)
+        except httpx2.TransportError as error:
+            raise _NoBody(_how(error)) from None
+        finally:
+            await response.aclose()
+
+
+class _NoBody(Exception):
+    """There is no body to read; says why."""
 
 
 def verdict(data: Any) -> Lost | Refused | None:
@@ -140,16 +184,22 @@ def _message(request: httpx2.Request) -> Mapping[str, Any] | None:
     return message if isinstance(message, dict) and "jsonrpc" in message else None
 
 
-def _is_error(body: bytes, response: httpx2.Response) -> bool:
-    if not response.headers.get("content-type", "").lower().startswith("application/json"):
-        return False
-    if response.headers.get("content-encoding"):
-        return False
+def _rewritten(request: httpx2.Request, response: httpx2.Response, body: bytes) -> httpx2.Response:
+    kept = {k: v for k, v in response.headers.items() if k.lower() not in OF_THE_BODY}
+    return httpx2.Response(response.status_code, headers=kept, content=body, request=request)
+
+
+def _is(response: httpx2.Response, media_type: str) -> bool:
+    return response.headers.get("content-type", "").lower().startswith(media_type)
+
+
+def _parsed(body: bytes) -> Mapping[str, Any]:
+    """A message of JSON-RPC, or nothing."""
     try:
         message = json.loads(body)
-    except ValueError:
-        return False
-    return isinstance(message, dict) and isinstance(message.get("error"), dict) and "jsonrpc" in message
+    except (ValueError, RecursionError):
+        return {}
+    return message if isinstance(message, dict) and "jsonrpc" in message else {}
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
@@ -160,6 +210,8 @@ def _how(error: Exception) -> str:
     # The text of the error can hold the address with what is secret in it.
     if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
         return f"it cannot be reached ({type(error).__name__})"
+    if isinstance(error, httpx2.PoolTimeout):
+        return "all connections to it are in use"
     return f"the connection broke ({type(error).__name__})"
 
 
@@ -170,23 +222,19 @@ def _seconds(response: httpx2.Response) -> float | None:
         return None
 
 
-class _Bounded(httpx2.AsyncByteStream):
-    """A body up to a size, whose end in the middle is an error that the SDK answers for the one request."""
+class _UntilItBreaks(httpx2.AsyncByteStream):
+    """A stream that nothing has to come on. The SDK opens one again that has ended, but not often one that
+    broke; and it breaks whenever there was nothing to say for long."""
 
-    def __init__(self, stream: Any, limit: int) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self._limit = limit
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        room = self._limit
         try:
             async for piece in self._stream:
-                room -= len(piece)
-                if room < 0:
-                    raise httpx2.StreamError(f"it is larger than {self._limit:,} bytes")
                 yield piece
-        except httpx2.TransportError as error:
-            raise httpx2.StreamError(f"the connection broke ({type(error).__name__})") from None
+        except httpx2.TransportError:
+            return
 
     async def aclose(self) -> None:
         await self._stream.aclose()

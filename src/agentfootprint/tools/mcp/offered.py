@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import FlowInvalid, ToolError
@@ -37,7 +38,8 @@ def offered(access: Access, declared: Sequence[Declared]) -> tuple[Tool[..., Any
     Raises:
         ToolChanged: one is not what was approved.
     """
-    approved = _approved(access, declared)
+    # Some servers list a tool twice, on two pages of a list that changes.
+    approved = list({tool.name: tool for tool in _approved(access, declared)}.values())
     tools = []
     for name, tool in zip(names_of(approved), approved, strict=True):
         try:
@@ -53,17 +55,32 @@ def offered(access: Access, declared: Sequence[Declared]) -> tuple[Tool[..., Any
 
 
 def names_of(declared: Sequence[Declared]) -> list[str]:
-    """Names as vendors take them, each once: other characters become `_`."""
-    taken: set[str] = set()
+    """Names as vendors take them, each once: other characters become `_`.
+
+    A name says which tool is meant, whatever order a server lists them in: a tool has its own name if vendors
+    take it, and another never gets that name; of those whose names become the same, none gets it.
+    """
+    plain = [re.sub(r"[^a-zA-Z0-9_-]", "_", tool.name)[:64] for tool in declared]
+    own = Counter(name.casefold() for name, tool in zip(plain, declared, strict=True) if name == tool.name)
+    wanted = Counter(name.casefold() for name in plain)
+    taken = set(own)
     names = []
-    for tool in declared:
-        name = re.sub(r"[^a-zA-Z0-9_-]", "_", tool.name)[:64]
-        if not name or name.casefold() in taken or len(tool.name) > 64:
-            # The same for the same tool, whatever stands beside it.
-            name = f"{name[:55]}_{hashlib.sha256(tool.name.encode()).hexdigest()[:8]}"
-        taken.add(name.casefold())
-        names.append(name)
+    for name, tool in zip(plain, declared, strict=True):
+        if name == tool.name:
+            keeps = own[name.casefold()] == 1
+        else:
+            keeps = wanted[name.casefold()] == 1 and len(tool.name) <= 64
+        names.append(name if keeps and name else _marked(name, tool.name, taken))
+        taken.add(names[-1].casefold())
     return names
+
+
+def _marked(name: str, mark: str, taken: Collection[str]) -> str:
+    while True:
+        mark = hashlib.sha256(mark.encode()).hexdigest()
+        marked = f"{name[:55]}_{mark[:8]}"
+        if marked.casefold() not in taken:
+            return marked
 
 
 def _approved(access: Access, declared: Sequence[Declared]) -> Sequence[Declared]:
@@ -75,8 +92,7 @@ def _approved(access: Access, declared: Sequence[Declared]) -> Sequence[Declared
         now = ", ".join(f"{tool.name!r}: {tool.digest!r}" for tool in changed)
         raise ToolChanged(
             f"MCP server {access.settings.name} declares {len(changed)} tools otherwise than they were "
-            f"approved: "
-            f"read what it says now, then pin {{{now}}}"
+            f"approved: read what it says now, then pin {{{now}}}"
         )
     if new := [tool.name for tool in declared if tool.name not in pin]:
         _log.warning("MCP server %s: not pinned and left out: %s", access.settings.name, ", ".join(new))
@@ -131,8 +147,8 @@ async def _call(
 
 
 async def _still_approved(access: Access, declared: Declared) -> None:
-    now = {each.name: each for each in await access.declared()}.get(declared.name)
-    if now is None or now.digest != declared.digest:
+    now = {each.digest for each in await access.declared() if each.name == declared.name}
+    if now != {declared.digest}:
         raise ToolError(
             f"{declared.name} was not run: its server changed it, and the change is not approved."
         )

@@ -81,20 +81,22 @@ class Process:
     async def open(
         self, identity: MemoryIdentity | None, settings: Settings, hooks: Hooks
     ) -> AsyncIterator[Session]:
-        from mcp import StdioServerParameters
-        from mcp.client.stdio import stdio_client
+        from .stdio import program
 
         env = await given(self.env, identity)
         if env is not None:
             hooks.secrets.learn(env.values())
-        parameters = StdioServerParameters(
-            command=self.command,
-            args=list(self.arguments),
-            env=None if env is None else dict(env),
-            cwd=self.cwd,
-        )
         async with _Stderr(settings.name, hooks.secrets) as stderr:
-            watched = _Watched(stdio_client(parameters, errlog=stderr.file))
+            watched = _Watched(
+                program(
+                    self.command,
+                    self.arguments,
+                    env=env,
+                    cwd=self.cwd,
+                    stderr=stderr.file,
+                    max_bytes=_largest(settings),
+                )
+            )
             try:
                 async with _opened(watched, settings, hooks, watched) as session:
                     yield session
@@ -136,8 +138,7 @@ class Address:
         url = httpx2.URL(self.url)
         hooks.secrets.learn([url.password, *url.params.values()])
         inner = httpx2.AsyncHTTPTransport(verify=tls(), trust_env=not is_local(self.url))
-        # Twice, for what is written as base64 beside the rest.
-        steady = Steady(url, headers, 2 * settings.max_data_bytes + 10_000_000, inner)
+        steady = Steady(url, headers, _largest(settings), inner)
         reading = max(300.0, settings.tool_timeout or 0.0)
         async with httpx2.AsyncClient(
             transport=steady,
@@ -145,12 +146,15 @@ class Address:
             auth=await given(self.auth, identity) if not isinstance(self.auth, httpx2.Auth) else self.auth,
         ) as client:
             watched = _Watched(
-                streamable_http_client(
-                    self.url, http_client=client, max_sse_event_size=2 * settings.max_data_bytes + 1_000_000
-                )
+                streamable_http_client(self.url, http_client=client, max_sse_event_size=_largest(settings))
             )
             async with _opened(watched, settings, hooks, watched, verdict) as session:
                 yield session
+
+
+def _largest(settings: Settings) -> int:
+    """Bytes of one message: twice the data, for what is written as base64 beside the rest."""
+    return 2 * settings.max_data_bytes + 10_000_000
 
 
 @asynccontextmanager

@@ -29,8 +29,9 @@ T = TypeVar("T")
 
 CLOSING_SECONDS = 5.0
 MAX_PAGES = 100
-MAX_LISTED = 1000
-MAX_ROUNDS = 10
+MAX_LISTED = 10_000
+LISTEN_AGAIN = (1.0, 60.0)
+"""Seconds until changes are listened for again: at first, and at most."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ async def opened(
     """
 
     async def elicited(context: ClientRequestContext, params: types.ElicitRequestParams) -> Any:
-        question = params.model_dump(mode="json", by_alias=True, exclude_none=True)
+        question = _question(params, secrets)
         return types.ElicitResult.model_validate(await asked(question), by_name=False)
 
     async def heard(message: Any) -> None:
@@ -102,14 +103,27 @@ def _announces(client: Client) -> bool:
 
 
 async def _listen(client: Client, changed: Callable[[], None]) -> None:
-    """Hears of other tools on a connection of the newer revision. Without it the list is asked for by and
-    by."""
-    try:
-        async with client.listen(tools_list_changed=True) as events:
-            async for _ in events:
-                changed()
-    except (MCPError, RuntimeError, TimeoutError) as error:
-        _log.debug("an MCP server tells no changes: %s", type(error).__name__)
+    """Hears of other tools on a connection of the newer revision, and on another one when that ends. Without
+    it the list is asked for by and by."""
+    pause, longest = LISTEN_AGAIN
+    heard_before = False
+    while True:
+        try:
+            async with client.listen(tools_list_changed=True) as events:
+                pause = LISTEN_AGAIN[0]
+                if heard_before:
+                    changed()  # Perhaps, while nobody listened.
+                heard_before = True
+                async for _ in events:
+                    changed()
+        except MCPError as error:
+            if error.code in (types.METHOD_NOT_FOUND, types.INVALID_REQUEST, types.INVALID_PARAMS):
+                _log.debug("an MCP server tells no changes: error %s", error.code)
+                return
+        except (RuntimeError, TimeoutError) as error:
+            _log.debug("an MCP server tells no changes for now: %s", type(error).__name__)
+        await anyio.sleep(pause)
+        pause = min(2 * pause, longest)
 
 
 class SDKSession:
@@ -162,7 +176,7 @@ class SDKSession:
             listed = await self._client.list_tools(cursor=cursor)
             return listed.tools, listed.next_cursor
 
-        return [_declared(tool) for tool in await self._pages(page)]
+        return [_declared(tool, self._secrets) for tool in await self._pages(page)]
 
     async def call(
         self,
@@ -185,7 +199,7 @@ class SDKSession:
             None,
         )
         if isinstance(result, types.InputRequiredResult):
-            return _needed(result)
+            return _needed(result, self._secrets)
         parts = [part_of(block, self._max_data, self._secrets) for block in result.content]
         return Answer(
             parts, data_of(self._secrets.hide_in(result.structured_content), parts), result.is_error
@@ -239,16 +253,21 @@ class SDKSession:
     async def _pages(
         self, page: Callable[[str | None], Awaitable[tuple[Sequence[T], str | None]]]
     ) -> Sequence[T]:
+        return await self._asked(self._read_pages(page), self._timeout)
+
+    async def _read_pages(
+        self, page: Callable[[str | None], Awaitable[tuple[Sequence[T], str | None]]]
+    ) -> Sequence[T]:
         found: list[T] = []
         cursor = None
         for _ in range(MAX_PAGES):
-            items, cursor = await self._asked(page(cursor), self._timeout)
+            items, cursor = await page(cursor)
             found += items
-            if cursor is None:
-                return found
             if len(found) > MAX_LISTED:
                 break
-        raise Refused(f"its list does not end: more than {min(len(found), MAX_LISTED)} entries")
+            if not cursor:
+                return found
+        raise Refused(f"its list does not end: more than {min(len(found), MAX_LISTED):,} entries")
 
     async def _asked(self, request: Awaitable[T], timeout: float | None) -> T:
         try:
@@ -260,7 +279,12 @@ class SDKSession:
         except MCPError as error:
             raise self._failure(error) from None
         except ValidationError as error:
-            raise Refused(f"its answer is not one of MCP ({error.error_count()} problems)") from None
+            # The first of its problems, without what the server said there.
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))[:200]
+            raise Refused(
+                f"its answer is not one of MCP: {where}: {first['msg']} ({error.error_count()} problems)"
+            ) from None
         except RuntimeError as error:
             raise Refused(self._secrets.hide(" ".join(str(error).split()))[:500]) from None
 
@@ -275,19 +299,27 @@ class SDKSession:
         return Refused(f"{text} (error {error.code})")
 
 
-def _declared(tool: types.Tool) -> Declared:
+def _declared(tool: types.Tool, secrets: Secrets) -> Declared:
     hints = tool.annotations
     repeatable = hints is not None and bool(hints.idempotent_hint or hints.read_only_hint)
-    return Declared(tool.name, tool.description or tool.title or "", tool.input_schema, repeatable)
+    description = secrets.hide(tool.description or tool.title or "")
+    return Declared(tool.name, description, secrets.hide_in(tool.input_schema), repeatable)
 
 
-def _needed(result: types.InputRequiredResult) -> InputNeeded:
+def _needed(result: types.InputRequiredResult, secrets: Secrets) -> InputNeeded:
     questions = {}
     for key, request in (result.input_requests or {}).items():
         if not isinstance(request, types.ElicitRequest):
             raise Refused(f"it wants {request.method}, which is not offered to it")
-        questions[key] = request.params.model_dump(mode="json", by_alias=True, exclude_none=True)
+        questions[key] = _question(request.params, secrets)
     return InputNeeded(questions, result.request_state)
+
+
+def _question(asked: types.ElicitRequestParams, secrets: Secrets) -> dict[str, Any]:
+    question: dict[str, Any] = secrets.hide_in(
+        asked.model_dump(mode="json", by_alias=True, exclude_none=True)
+    )
+    return question
 
 
 def _response(answer: Mapping[str, Any]) -> Any:

@@ -11,18 +11,28 @@ SHORTEST = 8
 """Shorter values, such as `true` or a port, are no secrets and stand in texts by chance."""
 
 
+KEPT = 1000
+"""Tokens may be new for each request. What is said of one comes soon after it was used."""
+
+
 class Secrets:
     """Values of headers and of the environment that were given, taken out of what a server says."""
 
     __slots__ = ("_values",)
 
     def __init__(self) -> None:
-        self._values: set[str] = set()
+        # In the order in which they were given last.
+        self._values: dict[str, None] = {}
 
     def learn(self, values: Iterable[str]) -> None:
         for value in values:
             # "Bearer abc": the word alone is none.
-            self._values.update(part for part in (value, *value.split()) if len(part) >= SHORTEST)
+            for part in (value, *value.split()):
+                if len(part) >= SHORTEST:
+                    self._values.pop(part, None)
+                    self._values[part] = None
+        while len(self._values) > KEPT:
+            del self._values[next(iter(self._values))]
 
     def hide(self, text: str) -> str:
         for value in self._values:

@@ -27,8 +27,7 @@ class Options(TypedDict, total=False):
     Attributes:
         name: what errors call the server; where it is by default.
         session_per: whose calls share a session: a `"tenant"`'s, a `"principal"`'s, or all calls of the
-        `"agent"`.
-            Tenants share one only with `"agent"`.
+            `"agent"`. Tenants share one only with `"agent"`.
         start_timeout: seconds until a server must be ready; one that is not is ended (30).
         request_timeout: seconds for a list, a resource or a prompt (30).
         tool_timeout: seconds for each call of a tool; None: the agent's.
@@ -37,8 +36,7 @@ class Options(TypedDict, total=False):
         refresh: seconds a list of tools is used; a server that says that its list changed is asked for the
             next run in any case (60).
         retry: how often to try to connect, and to ask again what was certainly not done. A call that may
-        have taken
-            effect is repeated only if the tool is idempotent.
+            have taken effect is repeated only if the tool is idempotent.
         pin: digests by name, as `digests()` gives them: only these tools, and none that changed since.
         idempotent: names of tools that can be called twice without harm, beside those that say so.
         protocol: a revision of MCP to insist on; `"auto"` takes the newest that the server knows.
