@@ -23,6 +23,7 @@ from ..flow.snapshot import restore
 from ..identity import MemoryIdentity
 from ..state.base import Record, StateKey, StateStore
 from ..tools.context import EXPIRED
+from ..tools.foreign import SchemaInvalid, validator_of
 from ..tools.tool import Tool
 from .checkpoint import Checkpoint, pack
 from .contract import Contract
@@ -328,10 +329,14 @@ def fitting(ask: Ask, answer: Any) -> Any:
         raise AnswerInvalid(f"the answer to {ask.question!r} is no JSON: {error}") from None
     if ask.schema is None:
         return data
-    from jsonschema_rs import ValidationError, validator_for
+    from jsonschema_rs import ValidationError
 
     try:
-        validator_for(dict(ask.schema)).validate(data)
+        validator_of(ask.schema).validate(data)
+    except SchemaInvalid as error:
+        raise AnswerInvalid(
+            f"no answer to {ask.question!r} can be checked: the schema it asks for is of no use: {error}"
+        ) from None
     except ValidationError as error:
         raise AnswerInvalid(
             f"the answer to {ask.question!r} does not fit: {error.message}; expected {dict(ask.schema)}"

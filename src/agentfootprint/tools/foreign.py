@@ -10,7 +10,7 @@ from .docstring import Documentation
 from .problems import cut, shown
 from .tool import Tool
 
-__all__ = ["SchemaInvalid", "checked_by", "foreign_tool"]
+__all__ = ["SchemaInvalid", "checked_by", "foreign_tool", "validator_of"]
 
 _UNDESCRIBED = Documentation("", {})
 
@@ -69,15 +69,9 @@ def checked_by(schema: Mapping[str, Any]) -> Callable[[Any], dict[str, Any]]:
     Raises:
         SchemaInvalid: there can be none; says why.
     """
-    from jsonschema_rs import FancyRegexOptions, validator_for
-
     if schema.get("type", "object") != "object":
         raise SchemaInvalid("it describes no object")
-    try:
-        # A pattern that tries too long is cut by the library.
-        validator = validator_for(dict(schema), retriever=_refuse, pattern_options=FancyRegexOptions())
-    except Exception as error:
-        raise SchemaInvalid(cut(" ".join(str(error).split()), 300)) from None
+    validator = validator_of(schema)
 
     def check(arguments: dict[str, Any]) -> dict[str, Any]:
         problems = [_told(error) for error in validator.iter_errors(arguments)]
@@ -87,6 +81,21 @@ def checked_by(schema: Mapping[str, Any]) -> Callable[[Any], dict[str, Any]]:
         return dict(arguments)
 
     return check
+
+
+def validator_of(schema: Mapping[str, Any]) -> Any:
+    """A validator of jsonschema_rs, which fetches nothing.
+
+    Raises:
+        SchemaInvalid: there can be none; says why.
+    """
+    from jsonschema_rs import FancyRegexOptions, validator_for
+
+    try:
+        # A pattern that tries too long is cut by the library.
+        return validator_for(dict(schema), retriever=_refuse, pattern_options=FancyRegexOptions())
+    except Exception as error:
+        raise SchemaInvalid(cut(" ".join(str(error).split()), 300)) from None
 
 
 def _refuse(uri: str) -> Any:

@@ -16,12 +16,9 @@ from agentfootprint import Agent, Checkpoint, MemoryIdentity, ToolContext, ask_h
 from agentfootprint.agent import checkpoint as checkpoint_module
 from agentfootprint.agent import resuming
 from agentfootprint.errors import (
-    AnswerInvalid,
-    AnswerRequired,
     CheckpointExpired,
     CheckpointMismatch,
     CheckpointTampered,
-    CheckpointUsed,
     CheckpointVersion,
     IdentityRequired,
     ResumeRefused,
@@ -31,54 +28,10 @@ from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState
 from agentfootprint.testing.clock import ManualClock
 
+from .desk import Desk, resume_text
 from .support import ALICE, call, must_pause, output_of
 
 KEY = "a key of the company"
-
-
-class Desk:
-    """One guarded tool, one agent, and a run that waits for its approval."""
-
-    def __init__(self, **options: Any) -> None:
-        self.paid: list[int] = []
-        self.state = InMemoryState()
-        self.options = options
-        self.agent = self.another()
-
-    @property
-    def refund(self) -> Any:
-        @tool(approval=True)
-        async def refund(amount: int, note: str = "") -> str:
-            self.paid.append(amount)
-            return f"refunded {amount}"
-
-        return refund
-
-    def another(self, **options: Any) -> Agent[Any, Any]:
-        """An agent like the one that paused, perhaps with something changed."""
-        given: dict[str, Any] = {"state": self.state, "tools": [self.refund], "name": "desk"}
-        provider = MockProvider(
-            respond=lambda asked: (
-                call("refund", amount=5000, note="keep") if asked.messages[-1].role == "user" else "done"
-            )
-        )
-        return Agent(provider, **{**given, **self.options, **options})
-
-    async def paused(self) -> str:
-        return must_pause(await self.agent.run("Refund", identity=ALICE)).checkpoint.to_json()
-
-    async def still_works(self, text: str) -> None:
-        """Nothing ran, and the text as it was made goes on, once."""
-        assert self.paid == []
-        result = await self.agent.resume(Checkpoint.from_json(text), answer=True, identity=ALICE)
-        assert (output_of(result), self.paid) == ("done", [5000])
-        with pytest.raises(CheckpointUsed):
-            await self.agent.resume(Checkpoint.from_json(text), answer=True)
-        assert self.paid == [5000]
-
-
-async def resume_text(agent: Agent[Any, Any], text: str | bytes, **options: Any) -> Any:
-    return await agent.resume(Checkpoint.from_json(text), **{"answer": True, **options})
 
 
 @pytest.fixture
@@ -444,105 +397,6 @@ async def test_what_is_no_checkpoint_object_is_refused(given: Any) -> None:
     desk = Desk()
     with pytest.raises(CheckpointTampered, match=r"Checkpoint\.from_json"):
         await desk.agent.resume(given, answer=True)
-
-
-# ── answers ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def endless() -> list[Any]:
-    items: list[Any] = []
-    items.append(items)
-    return items
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "yes",
-        1,
-        None,
-        [],
-        {},
-        {"approved": "yes"},
-        {"approved": True, "amount": 99999},
-        {"approved": True, "reason": 5},
-        {"reason": "because"},
-        object(),
-        float("nan"),
-        {1: True},
-        {"approved": {True}},
-        endless(),
-    ],
-)
-async def test_an_answer_of_the_wrong_kind_is_refused(answer: Any) -> None:
-    desk = Desk()
-    text = await desk.paused()
-    with pytest.raises(AnswerInvalid, match="Approve refund"):
-        await resume_text(desk.agent, text, answer=answer)
-    await desk.still_works(text)
-
-
-@pytest.mark.parametrize("answer", [object(), float("inf"), {1: 2}, {"a": {1, 2}}, endless()])
-async def test_an_answer_that_is_no_json_is_refused_also_where_any_answer_goes(answer: Any) -> None:
-    got: list[Any] = []
-
-    @tool
-    async def wonder() -> str:
-        got.append(await ask_human("What?"))
-        return "well"
-
-    agent: Agent[Any, Any] = Agent(MockProvider(replies=[call("wonder"), "done"]), tools=[wonder])
-    checkpoint = must_pause(await agent.run("Go")).checkpoint
-    with pytest.raises(AnswerInvalid, match="no JSON"):
-        await agent.resume(checkpoint, answer=answer)
-    await agent.resume(checkpoint, answer=(1, {"a": None}))
-    assert got == [[1, {"a": None}]], "an answer is what it will be after storing"
-
-
-async def test_a_missing_answer_is_asked_for_by_its_question() -> None:
-    desk = Desk()
-    text = await desk.paused()
-    without: list[dict[str, Any]] = [{}, {"answers": {}}]
-    for options in without:
-        with pytest.raises(AnswerRequired, match="Approve refund"):
-            await desk.agent.resume(Checkpoint.from_json(text), **options)
-    await desk.still_works(text)
-
-
-async def test_an_answer_to_a_question_nobody_asked_is_refused() -> None:
-    desk = Desk()
-    text = await desk.paused()
-    ask = Checkpoint.from_json(text).asks[0]
-    with pytest.raises(AnswerInvalid, match="no open question has the id 'other'"):
-        await desk.agent.resume(Checkpoint.from_json(text), answers={ask.id: True, "other": True})
-    await desk.still_works(text)
-
-
-async def test_one_answer_and_answers_by_id_exclude_each_other() -> None:
-    desk = Desk()
-    text = await desk.paused()
-    ask = Checkpoint.from_json(text).asks[0]
-    with pytest.raises(AnswerInvalid, match="not both"):
-        await desk.agent.resume(Checkpoint.from_json(text), answer=True, answers={ask.id: True})
-    await desk.still_works(text)
-
-
-async def test_one_answer_for_two_questions_is_refused() -> None:
-    @tool(approval=True)
-    async def refund(amount: int) -> str:
-        paid.append(amount)
-        return "refunded"
-
-    paid: list[int] = []
-    agent: Agent[Any, Any] = Agent(
-        MockProvider(replies=[[call("refund", amount=1), call("refund", amount=2)], "done"]), tools=[refund]
-    )
-    checkpoint = must_pause(await agent.run("Go")).checkpoint
-    with pytest.raises(AnswerInvalid, match="there are 2"):
-        await agent.resume(checkpoint, answer=True)
-    assert paid == []
-    await agent.resume(checkpoint, answers={ask.id: True for ask in checkpoint.asks})
-    assert sorted(paid) == [1, 2]
 
 
 # ── half characters ─────────────────────────────────────────────────────────────────────────────
