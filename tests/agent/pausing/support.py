@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import agentfootprint
 from agentfootprint import Agent, Checkpoint, Completed, MemoryIdentity, Paused
 from agentfootprint.flow.codec import decode, dumps, encode
@@ -111,3 +113,9 @@ class Other:
 
 async def run_other(folder: Path, script: str, *args: str) -> str:
     return await (await Other.start(folder, script, *args)).output()
+
+
+async def cancelled(running: asyncio.Task[Any]) -> None:
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running

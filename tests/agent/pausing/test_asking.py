@@ -8,23 +8,11 @@ from typing import Any
 
 import pytest
 
-from agentfootprint import Agent, ToolContext, ask_human, pause_here, tool
-from agentfootprint.errors import AnswerInvalid, ConfigurationError, FlowInvalid, ResumeDiverged, ToolError
-from agentfootprint.providers import MockProvider
+from agentfootprint import ToolContext, ask_human, pause_here, tool
+from agentfootprint.errors import AnswerInvalid, ConfigurationError, ResumeDiverged
 
-from .support import assert_whole, call, go_on, must_pause, output_of, results_of
-
-
-def agent_of(tool_: Any, *replies: Any, **options: Any) -> Agent[Any, Any]:
-    script = [call(tool_.name, **options.pop("arguments", {})), *(replies or ("done",))]
-    return Agent(MockProvider(replies=script), tools=[tool_], **options)
-
-
-def asked_of(agent: Agent[Any, Any]) -> Any:
-    provider = agent.provider
-    assert isinstance(provider, MockProvider)
-    return provider.requests
-
+from .asking import agent_of, asked_of
+from .support import go_on, must_pause, output_of, results_of
 
 # ── approval ────────────────────────────────────────────────────────────────────────────────────
 
@@ -390,64 +378,6 @@ async def test_one_tool_may_ask_several_things_at_once(way: str) -> None:
     asks = {ask.question: ask.id for ask in paused.asks}
     result = await go_on(agent, paused, answers={asks["Right?"]: "R", asks["Left?"]: "L"})
     assert results_of(result.messages) == {"both": "L-R"}
-
-
-# ── tools that get in the way of a pause ────────────────────────────────────────────────────────
-
-
-async def test_a_tool_that_catches_exceptions_lets_the_pause_pass() -> None:
-    @tool
-    async def careful() -> str:
-        try:
-            return str(await ask_human("Sure?"))
-        except Exception:
-            return "swallowed"
-
-    agent = agent_of(careful)
-    result = await go_on(agent, must_pause(await agent.run("Go")), "yes")
-    assert results_of(result.messages) == {"careful": "yes"}
-
-
-@pytest.mark.parametrize("then", ["return", "raise"])
-async def test_an_async_tool_that_swallows_the_pause_fails_loudly(then: str) -> None:
-    @tool
-    async def greedy() -> str:
-        try:
-            return str(await ask_human("Sure?"))
-        except BaseException:
-            if then == "raise":
-                raise ToolError("hidden") from None
-            return "swallowed"
-
-    agent = agent_of(greedy)
-    with pytest.raises(FlowInvalid, match="went on without the answer"):
-        await agent.run("Go")
-    assert len(asked_of(agent)) == 1
-
-
-async def test_a_plain_tool_that_swallows_the_pause_fails_loudly() -> None:
-    @tool
-    def greedy(ctx: ToolContext[Any]) -> str:
-        try:
-            return str(ctx.ask("Sure?"))
-        except BaseException:
-            return "swallowed"
-
-    agent = agent_of(greedy)
-    with pytest.raises(FlowInvalid, match="went on without the answer"):
-        await agent.run("Go")
-
-
-async def test_a_question_within_a_time_limit_pauses_all_the_same() -> None:
-    @tool(timeout=30)
-    async def slow() -> str:
-        async with asyncio.timeout(20):
-            return str(await ask_human("Sure?"))
-
-    agent = agent_of(slow, timeout=60)
-    result = await go_on(agent, must_pause(await agent.run("Go")), "yes")
-    assert results_of(result.messages) == {"slow": "yes"}
-    assert_whole(result.messages)
 
 
 # ── seeing it ───────────────────────────────────────────────────────────────────────────────────

@@ -3,67 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from agentfootprint import Agent, MemoryIdentity, tool
-from agentfootprint.agent import conversation as conversation_module
-from agentfootprint.agent.conversation import LEASE_SECONDS
+from agentfootprint import MemoryIdentity, tool
 from agentfootprint.errors import (
     ConversationBusy,
     ConversationPaused,
-    IdentityRequired,
-    InputInvalid,
     StoreUnavailable,
 )
 from agentfootprint.events import ConversationFailed, ConversationSaved, HistoryHealed
-from agentfootprint.memory import InMemoryStore, Memory, SQLiteStore
 from agentfootprint.messages import LLMRequest, LLMResponse, Message, ToolCall
 from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState, SQLiteState, StateKey
 from agentfootprint.testing.clock import ManualClock
 
+from .conversing import PROCESS, Asking, Held, agent_of, echo, said
 from .support import ALICE, Other, assert_whole, call, go_on, must_pause, output_of, plain, run_other
-
-
-def echo(request: LLMRequest) -> str:
-    return f"You said {request.messages[-1].text}."
-
-
-def agent_of(state: Any = None, **options: Any) -> Agent[Any, Any]:
-    return Agent(options.pop("provider", None) or MockProvider(respond=echo), state=state, **options)
-
-
-def said(result: Any) -> list[str]:
-    return [message.text for message in result.messages if message.role == "user"]
-
-
-class Held:
-    """A model that answers when it is let go."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.go = asyncio.Event()
-        self.provider = MockProvider(respond=self._respond)
-
-    async def _respond(self, request: LLMRequest) -> str:
-        self.asked.set()
-        await self.go.wait()
-        return echo(request)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
-    """The time as leases see it."""
-    clock = ManualClock()
-    fake = SimpleNamespace(time=clock, monotonic=time.monotonic)
-    monkeypatch.setattr(conversation_module, "time", fake)
-    return clock
-
 
 # ── going on ────────────────────────────────────────────────────────────────────────────────────
 
@@ -225,30 +183,6 @@ async def test_a_turn_that_ended_lets_the_next_one_in(ends: str) -> None:
     assert output_of(await agent.run("two", identity=ALICE)) == "next"
 
 
-PROCESS = """
-import asyncio, sys
-from pathlib import Path
-from agentfootprint import Agent, MemoryIdentity
-from agentfootprint.providers import MockProvider
-from agentfootprint.state import SQLiteState
-
-HERE = Path(__file__).parent
-
-async def main():
-    name, turns = sys.argv[1], int(sys.argv[2])
-    while not (HERE / "go").exists():
-        await asyncio.sleep(0.002)
-    async with SQLiteState(HERE / "state.db", timeout=60) as state:
-        agent = Agent(MockProvider(reply="Yes."), state=state)
-        identity = MemoryIdentity("acme", "alice", "t-1")
-        for n in range(turns):
-            await agent.run(f"{name} {n}", identity=identity, busy_timeout=60)
-        print("done")
-
-asyncio.run(main())
-"""
-
-
 async def test_turns_of_several_processes_all_land(tmp_path: Path) -> None:
     (tmp_path / "talk.py").write_text(PROCESS)
     others = [await Other.start(tmp_path, "talk.py", name, "5") for name in ("left", "right")]
@@ -262,26 +196,6 @@ async def test_turns_of_several_processes_all_land(tmp_path: Path) -> None:
 
 
 # ── a person is asked ───────────────────────────────────────────────────────────────────────────
-
-
-class Asking:
-    """An agent whose first turn waits for a person."""
-
-    def __init__(self) -> None:
-        self.done: list[str] = []
-        self.state = InMemoryState()
-
-        @tool(approval=True)
-        async def pay() -> str:
-            self.done.append("paid")
-            return "paid"
-
-        def respond(request: LLMRequest) -> Any:
-            last = request.messages[-1]
-            return call("pay") if last.text == "pay" else f"Yes, {last.text}."
-
-        self.provider = MockProvider(respond=respond)
-        self.agent = agent_of(self.state, provider=self.provider, tools=[pay])
 
 
 async def test_a_new_message_does_not_slip_past_an_open_question() -> None:
@@ -329,98 +243,6 @@ async def test_a_turn_that_pauses_twice_is_one_turn() -> None:
     head = await desk.state.get(StateKey(ALICE, "conversation", "head"))
     assert head is not None
     assert (output_of(result), head.value["turns"]) == ("done", 1)
-
-
-# ── holders that vanish ─────────────────────────────────────────────────────────────────────────
-
-
-async def test_after_a_crash_the_next_turn_gets_in_once_the_lease_is_over(clock: ManualClock) -> None:
-    state = InMemoryState()
-    await agent_of(state).run("one", identity=ALICE)
-    crashed = agent_of(state)._conversation(ALICE, fresh=False)
-    assert crashed is not None
-    await crashed.begin("a run that dies")
-    clock.advance(LEASE_SECONDS - 1)
-    with pytest.raises(ConversationBusy):
-        await agent_of(state).run("two", identity=ALICE)
-    clock.advance(1)
-    assert said(await agent_of(state).run("two", identity=ALICE)) == ["one", "two"]
-
-
-async def test_a_killed_process_frees_its_conversation(tmp_path: Path, clock: ManualClock) -> None:
-    (tmp_path / "die.py").write_text(
-        PROCESS.replace(
-            'MockProvider(reply="Yes.")',
-            "MockProvider(respond=lambda asked: __import__('os').kill(__import__('os').getpid(), 9))",
-        )
-    )
-    (tmp_path / "go").touch()
-    await (await Other.start(tmp_path, "die.py", "killed", "1")).killed()
-    async with SQLiteState(tmp_path / "state.db") as state:
-        with pytest.raises(ConversationBusy):
-            await agent_of(state).run("next", identity=ALICE)
-        clock.advance(LEASE_SECONDS + 60)  # The process had a clock of its own, and took its time to start.
-        assert said(await agent_of(state).run("next", identity=ALICE)) == ["next"]
-
-
-async def test_a_holder_that_lost_its_lease_gives_its_answer_and_disturbs_nobody(clock: ManualClock) -> None:
-    held, state = Held(), InMemoryState()
-    await agent_of(state).run("zero", identity=ALICE)
-    slow = agent_of(state, provider=held.provider)
-    failed: list[str] = []
-    slow.on(ConversationFailed, lambda event: failed.append(event.message))
-    running = asyncio.ensure_future(slow.run("slow", identity=ALICE))
-    await held.asked.wait()
-    clock.advance(LEASE_SECONDS + 1)
-    await agent_of(state).run("quick", identity=ALICE)
-    held.go.set()
-    assert output_of(await running) == "You said slow."
-    assert len(failed) == 1
-    assert "taken over by another turn" in failed[0]
-    assert said(await agent_of(state).run("last", identity=ALICE)) == ["zero", "quick", "last"]
-
-
-async def test_a_holder_that_lost_its_lease_does_not_end_the_turn_of_the_next_one(clock: ManualClock) -> None:
-    state = InMemoryState()
-    first, second = Held(), Held()
-    one = asyncio.ensure_future(agent_of(state, provider=first.provider).run("one", identity=ALICE))
-    await first.asked.wait()
-    clock.advance(LEASE_SECONDS + 1)
-    two = asyncio.ensure_future(agent_of(state, provider=second.provider).run("two", identity=ALICE))
-    await second.asked.wait()
-    first.go.set()
-    await one
-    with pytest.raises(ConversationBusy):
-        await agent_of(state).run("three", identity=ALICE)
-    second.go.set()
-    await two
-    assert said(await agent_of(state).run("three", identity=ALICE)) == ["two", "three"]
-
-
-async def test_a_long_turn_keeps_its_lease(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Watched(InMemoryState):
-        renewed = asyncio.Event()
-
-        async def compare_and_set(self, key: StateKey, expected: str | None, value: Any, **more: Any) -> Any:
-            written = await super().compare_and_set(key, expected, value, **more)
-            if value.get("lease") and value["lease"]["until"] > clock() + LEASE_SECONDS / 2:
-                self.renewed.set()
-            return written
-
-    monkeypatch.setattr(conversation_module, "LEASE_SECONDS", 0.06)
-    held, state = Held(), Watched()
-    state.renewed.clear()
-    running = asyncio.ensure_future(agent_of(state, provider=held.provider).run("long", identity=ALICE))
-    await held.asked.wait()
-    monkeypatch.setattr(conversation_module, "LEASE_SECONDS", LEASE_SECONDS)
-    clock.advance(10)
-    await state.renewed.wait()
-    clock.advance(LEASE_SECONDS - 1)
-    with pytest.raises(ConversationBusy):
-        await agent_of(state).run("next", identity=ALICE)
-    held.go.set()
-    await running
-    assert said(await agent_of(state).run("next", identity=ALICE)) == ["long", "next"]
 
 
 # ── stores that fail ────────────────────────────────────────────────────────────────────────────
@@ -478,86 +300,6 @@ async def test_a_conversation_that_cannot_be_read_starts_nothing() -> None:
             await agent.run("two", identity=ALICE)
     assert isinstance(agent.provider, MockProvider)
     assert len(agent.provider.requests) == 1
-
-
-# ── tenants ─────────────────────────────────────────────────────────────────────────────────────
-
-LOOK_ALIKES = [
-    MemoryIdentity("acme", "alice", "t-1"),
-    MemoryIdentity("globex", "alice", "t-1"),
-    MemoryIdentity("acme", "bob", "t-1"),
-    MemoryIdentity("acme", "alice", "t-2"),
-    MemoryIdentity(None, "alice", "t-1"),
-    MemoryIdentity("", "alice", "t-1"),
-    MemoryIdentity("acme", None, "t-1"),
-    MemoryIdentity("acme", "", "t-1"),
-    MemoryIdentity("acme", "alice", ""),
-    MemoryIdentity("acme/alice", "", "t-1"),
-    MemoryIdentity("acme/alice", None, "t-1"),
-    MemoryIdentity("~", "alice", "t-1"),
-    MemoryIdentity("Acme", "alice", "t-1"),
-    MemoryIdentity("acme ", "alice", "t-1"),
-    MemoryIdentity("acme", "al%", "t-1"),
-    MemoryIdentity("acme", "alic_", "t-1"),
-    MemoryIdentity("acme", "alice*", "t-1"),
-    MemoryIdentity("acme:alice", "t-1", "t-1"),
-    MemoryIdentity("acme", "e\u0301", "t-1"),
-    MemoryIdentity("acme", "é", "t-1"),
-]
-
-
-@pytest.mark.parametrize("durable", [False, True])
-async def test_no_identity_ever_sees_the_conversation_of_another(durable: bool, tmp_path: Path) -> None:
-    state: Any = SQLiteState(tmp_path / "state.db") if durable else InMemoryState()
-    agent = agent_of(state, allow_anonymous=True)
-    for n, identity in enumerate(LOOK_ALIKES):
-        assert said(await agent.run(f"secret {n}", identity=identity)) == [f"secret {n}"]
-    for n, identity in enumerate(LOOK_ALIKES):
-        assert said(await agent.run("again", identity=identity)) == [f"secret {n}", "again"]
-    await state.aclose()
-
-
-async def test_a_pause_of_one_tenant_does_not_hold_up_another() -> None:
-    desk = Asking()
-    must_pause(await desk.agent.run("pay", identity=ALICE))
-    other = MemoryIdentity("globex", "alice", "t-1")
-    assert output_of(await desk.agent.run("hello", identity=other)) == "Yes, hello."
-
-
-@pytest.mark.parametrize("kind", ["state", "memory"])
-@pytest.mark.parametrize("identity", [None, MemoryIdentity(), MemoryIdentity(None, "alice", "t-1")])
-async def test_a_store_that_outlives_the_process_requires_a_tenant(
-    kind: str, identity: MemoryIdentity | None, tmp_path: Path
-) -> None:
-    store: Any = SQLiteState(tmp_path / "a.db") if kind == "state" else SQLiteStore(tmp_path / "a.db")
-    kept: Any = (
-        {"state": store} if kind == "state" else {"memory": [Memory("m", scope="principal", store=store)]}
-    )
-    agent = agent_of(kept.pop("state", None), **kept)
-    with pytest.raises(IdentityRequired, match="allow_anonymous=True"):
-        await agent.run("hello", identity=identity)
-    assert isinstance(agent.provider, MockProvider)
-    assert agent.provider.requests == []
-    assert not (tmp_path / "a.db").exists(), "nothing was even opened"
-    anonymous = agent.replace(allow_anonymous=True)
-    assert output_of(await anonymous.run("hello", identity=identity)) == "You said hello."
-    assert output_of(await agent.run("hello", identity=MemoryIdentity("", None, None))) == "You said hello."
-    await store.aclose()
-
-
-async def test_on_volatile_stores_nobody_needs_to_be_named_and_runs_share_nothing() -> None:
-    memory = Memory("m", store=InMemoryStore())
-    agent = agent_of(memory=[memory])
-    assert output_of(await agent.run("one")) == "You said one."
-    assert said(await agent.run("two")) == ["two"]
-    state = agent_of(InMemoryState())
-    assert output_of(await state.run("one")) == "You said one."
-    assert said(await state.run("two")) == ["two"]
-
-
-async def test_an_identity_of_another_type_is_refused() -> None:
-    with pytest.raises(InputInvalid, match="MemoryIdentity"):
-        await agent_of(InMemoryState()).run("hello", identity="acme")  # type: ignore[arg-type]
 
 
 # ── retention, healing ──────────────────────────────────────────────────────────────────────────
