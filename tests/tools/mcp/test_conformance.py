@@ -17,6 +17,8 @@ import pytest
 from tests.servers.programs import ROOT, program
 from tests.tools.mcp.conftest import PYTHON
 
+pytestmark = pytest.mark.one_python  # The judge is a program beside the library; its client is tested on both.
+
 PASSED = {
     "initialize": 1,
     "tools_call": 1,
