@@ -17,8 +17,6 @@ import pytest
 from tests.servers.programs import ROOT, program
 from tests.tools.mcp.conftest import PYTHON
 
-pytestmark = pytest.mark.one_python  # The judge is a program beside the library; its client is tested on both.
-
 PASSED = {
     "initialize": 1,
     "tools_call": 1,
@@ -81,7 +79,8 @@ def judged(*which: str) -> str:
     return done.stdout + done.stderr
 
 
-pytestmark = pytest.mark.timeout(300)
+# The judge is a program beside the library, whose client is tested on every Python by the tests around this one.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.one_python]
 
 
 @pytest.mark.parametrize("scenario", PASSED)
