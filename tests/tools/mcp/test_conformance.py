@@ -79,7 +79,7 @@ def judged(*which: str) -> str:
     return done.stdout + done.stderr
 
 
-# The judge is a program beside the library, whose client is tested on every Python by the tests around this one.
+# The judge is a program beside the library, whose client the tests around this one try on every Python.
 pytestmark = [pytest.mark.timeout(300), pytest.mark.one_python]
 
 
