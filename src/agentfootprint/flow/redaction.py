@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_origin, get_type_hints
 
 from .again import WITHHELD
 from .codec import encode
 from .journal import Label, StepRecord, Version
+from .nested import CUT, NESTED, record_of
 from .seq import Seq
 
 __all__ = ["REDACTED", "known_secrets", "scrub", "secret", "secrets_in"]
@@ -26,8 +27,17 @@ def secret(labels: frozenset[Label] | None) -> bool:
 
 
 def known_secrets(journal: Iterable[StepRecord]) -> tuple[str, ...]:
-    """The strings (and the numbers, as text) inside values labelled secret, longest first."""
-    return secrets_in(version for step in journal for version in step.writes)
+    """The strings (and the numbers, as text) inside values labelled secret, also in runs within, longest
+    first."""
+    return secrets_in(_versions(journal))
+
+
+def _versions(journal: Iterable[StepRecord]) -> Iterator[Version]:
+    for step in journal:
+        yield from step.writes
+        for call in step.calls:
+            if call.name in (NESTED, CUT) and (within := record_of(call)) is not None:
+                yield from _versions(within.steps)
 
 
 def secrets_in(versions: Iterable[Version]) -> tuple[str, ...]:

@@ -203,6 +203,31 @@ async def test_a_question_that_expires_expires_around_it() -> None:
         await go_on(agent, await agent.run("Go"), "yes")
 
 
+async def test_what_nobody_approved_in_time_within_is_not_run() -> None:
+    done: list[str] = []
+
+    @tool(approval=True, approval_expires_in=1e-6)
+    async def pay() -> str:
+        """Pays."""
+        done.append("paid")
+        return "paid"
+
+    agent = desk(billing(call("pay"), "Not paid.", tools=[pay]))
+    result = completed(await go_on(agent, await agent.run("Pay")))
+    assert done == []
+    assert result_of(result.messages).text == "Not paid."
+    assert "nobody answered in time" in result.footprint.narrative()
+
+
+async def test_an_approval_to_ask_it_may_have_a_time_of_its_own() -> None:
+    inner = billing("Never.")
+    asked = inner.as_tool(description="Asks.", approval=True, approval_expires_in=1e-6)
+    agent = Agent(MockProvider(replies=[call("billing", input="?"), "Done."]), tools=[asked])
+    result = completed(await go_on(agent, await agent.run("Go")))
+    assert "nobody answered in time" in result_of(result.messages).text
+    assert not mock_of(inner).requests
+
+
 async def test_without_the_agent_that_asked_nothing_goes_on() -> None:
     ledger, state = Ledger(), InMemoryState()
     agent = ledger.agents(call("refund", order="A-1"), "Done.", state=state)
