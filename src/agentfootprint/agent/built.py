@@ -38,7 +38,7 @@ from .contract import Contract, OutputFallback
 from .conversation import Conversation
 from .guardrails import Guardrail, check_guardrails
 from .limits import Allowance, Limits
-from .nesting import Around, agents_among
+from .nesting import Around, agents_among, priced_within
 from .permitting import check_permissions, offered
 from .pricing import Pricing
 from .resuming import Claims
@@ -205,8 +205,7 @@ class Built(Generic[Output]):
         self._within: Sequence[Built[Any]] = agents_among(self._tools)
         for agent in self._within:
             if pricing is not None:
-                own = agent._settings
-                pricing.within(own.pricing, own.provider, own.name, strict=pricing.strict)
+                priced_within(pricing, agent._settings, strict=pricing.strict)
         self._approver_differs: bool = approver_differs or any(
             each._approver_differs for each in self._within
         )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .account import Account
     from .built import Built
 
-__all__ = ["AgentCall", "Around", "agent_tool", "agents_among"]
+__all__ = ["AgentCall", "Around", "agent_tool", "agents_among", "priced_within"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,25 @@ class Around:
         if self.pricing is not None:
             budgets = () if self.account is None else self.account.budgets
             strict = any(budget.unpriced == "refuse" for budget in budgets)
-            pricing = self.pricing.within(pricing, settings.provider, settings.name, strict=strict)
-            check_prices(pricing, tuple(settings.recalled.values()))
+            pricing = priced_within(self.pricing, settings, strict=strict)
         return settings.within(self.held, pricing)
 
     def until(self, run: Run) -> None:
         """A nested run has no more time than the one around it."""
         if self.deadline is not None and (run.deadline is None or self.deadline < run.deadline):
             run.deadline = self.deadline
+
+
+def priced_within(pricing: Pricing, settings: Settings, *, strict: bool) -> Pricing:
+    """What prices the calls of a nested run where `pricing` is that of the run around it.
+
+    Raises:
+        ConfigurationError: a model there has no price, also one that works for a memory, and `strict` or its
+            own budget refuses that.
+    """
+    found = pricing.within(settings.pricing, settings.provider, settings.name, strict=strict)
+    check_prices(found, tuple(settings.recalled.values()))
+    return found
 
 
 class AgentCall:

@@ -3,11 +3,17 @@ and when it is run again from its record."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+import pytest
 
 from agentfootprint import MemoryIdentity, tool
 from agentfootprint.cost import CostBudget, Price, PriceList, SpendingWindow
-from agentfootprint.messages import ToolCall
+from agentfootprint.errors import ConfigurationError
+from agentfootprint.memory import Extract, InMemoryStore, Memory
+from agentfootprint.messages import LLMResponse, ToolCall, Usage
+from agentfootprint.providers import MockProvider
 from agentfootprint.state import InMemoryState
 from tests.agent.pausing.support import go_on, must_pause, through_text
 from tests.agent.support import completed, mock_of, result_of
@@ -16,6 +22,7 @@ from .support import asks, asks_for, billing, desk, says
 
 ALICE = MemoryIdentity("acme", "alice", "t-1")
 STEP = "call_tools#0[0]"
+FACTS = json.dumps([{"about": "name", "fact": "is called Ada"}])
 PRICES = PriceList({"mock": Price(input=1_000_000, output=10_000_000)})
 """One USD for a token in, ten for a token out."""
 ANSWERS = PriceList({"mock": Price(input=0, output=10_000_000)})
@@ -71,6 +78,24 @@ async def test_its_tokens_around_it_hold_deep_within() -> None:
     await agent.run("?")
     # Two answers use the twenty that are left; a last one is asked for without tools.
     assert len(mock_of(innermost).requests) == 3
+
+
+async def test_what_a_memory_within_asks_is_paid_around_it_and_must_have_a_price() -> None:
+    def remembering(model: str) -> Any:
+        facts = LLMResponse(FACTS, usage=Usage(3, 3), model=model, provider="mock")
+        strategy = Extract(provider=MockProvider(replies=[facts], model=model))
+        memory = Memory("facts", kind="semantic", store=InMemoryStore(), strategy=strategy)
+        return billing(says("Yes."), memory=[memory])
+
+    inner = remembering("mock")
+    agent = desk(inner, replies=[asks_for("billing"), says("All.")], pricing_table=PRICES)
+    result = completed(await agent.run("?", identity=ALICE))
+    assert result.cost == 3 * 11 + 33
+    assert result.usage == Usage(6, 6)
+    await agent.replay(result.footprint)
+    await inner.replay(result.footprint.nested[STEP])
+    with pytest.raises(ConfigurationError, match="mock:dear"):
+        desk(remembering("dear"), pricing_table=PRICES, cost_budget=budget(1000))
 
 
 # ── beside others ───────────────────────────────────────────────────────────────────────────────

@@ -132,6 +132,27 @@ async def test_two_agents_that_wait_at_once_each_get_their_answer() -> None:
     assert result.output == "That is all."
 
 
+async def test_one_that_is_asked_twice_at_once_waits_twice_each_for_its_own_answer() -> None:
+    @tool(approval=True)
+    async def pay(amount: int) -> str:
+        """Pays."""
+        return f"paid {amount}"
+
+    def respond(request: Any) -> Any:
+        last = request.messages[-1]
+        return call("pay", amount=int(last.text)) if last.role == "user" else says(last.text)
+
+    inner = Agent(MockProvider(respond=respond), name="billing", tools=[pay])
+    both = [ToolCall(name, "billing", {"input": amount}) for name, amount in (("a", "1"), ("b", "2"))]
+    agent = desk(inner, replies=[asks(*both), says("All.")])
+    paused = must_pause(await agent.run("Go"))
+    first, second = paused.asks
+    assert (first.arguments, second.arguments) == ({"amount": 1}, {"amount": 2})
+    result = completed(await agent.resume(through_text(paused), answers={first.id: True, second.id: False}))
+    assert result_of(result.messages, "a").text == "paid 1"
+    assert "declined" in result_of(result.messages, "b").text
+
+
 async def test_asked_again_and_again_it_waits_again_and_again() -> None:
     ledger = Ledger()
     replies = [call("refund", order="A-1"), call("ask_name"), call("refund", order="A-2"), "Done."]
