@@ -88,7 +88,7 @@ async def ended(
     except (asyncio.CancelledError, PermissionHalted) as error:
         keep(nested(error))
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return nested(error)
     return nested(None)
 

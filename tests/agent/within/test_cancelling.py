@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Self
 
+import pytest
+
 from agentfootprint import Agent, MemoryIdentity, tool
 from agentfootprint.cost import CostBudget, Price, PriceList
+from agentfootprint.errors import PermissionHalted
 from agentfootprint.flow import Footprint
 from agentfootprint.messages import ToolCall
 from agentfootprint.providers import MockProvider
@@ -121,6 +124,33 @@ async def test_wherever_it_is_cancelled() -> None:
             await agent.aclose()
         assert world.toolset.open == 0
     assert ticks > 10
+
+
+async def test_one_that_is_halted_cancels_those_beside_it_and_all_are_in_the_record() -> None:
+    reached = asyncio.Event()
+
+    @tool
+    async def waits() -> str:
+        """Waits."""
+        reached.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    async def halts(request: Any) -> Verdict:
+        await reached.wait()
+        return Verdict("halt", "emergency")
+
+    one = billing(asks(ToolCall("t", "waits")), says("Never."), tools=[waits])
+    two = billing(
+        asks(ToolCall("t", "waits")), says("Never."), tools=[waits], permissions=halts, name="stock"
+    )
+    agent = desk(one, two, replies=[asks_for("billing", "stock"), says("Never.")], pricing_table=PRICES)
+    with pytest.raises(PermissionHalted) as raised:
+        await agent.run("Go")
+    assert raised.value.checkpoint is None
+    assert raised.value.footprint is not None
+    found = raised.value.footprint.nested
+    assert [each.status for each in found.values()] == ["cancelled", "failed"]
 
 
 async def test_who_reads_along_may_leave_at_any_time() -> None:

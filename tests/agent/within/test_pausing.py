@@ -240,6 +240,28 @@ async def test_what_nobody_approved_in_time_within_is_not_run() -> None:
     assert "nobody answered in time" in result.footprint.narrative()
 
 
+async def test_beside_a_question_that_is_late_the_other_is_answered() -> None:
+    @tool(approval=True, approval_expires_in=1e-6)
+    async def soon() -> str:
+        """Is to be approved soon."""
+        return "too late"
+
+    @tool(approval=True)
+    async def ever() -> str:
+        """Is approved at any time."""
+        return "in time"
+
+    one = billing(call("soon"), "One.", tools=[soon], approver_differs=True)
+    two = billing(call("ever"), "Two.", tools=[ever], name="stock")
+    agent = desk(one, two)
+    paused = must_pause(await agent.run("Go", identity=ALICE))
+    [open_still] = {ask.id for ask in paused.asks} - {ask.id for ask in paused.checkpoint.unanswerable()}
+    result = completed(await agent.resume(through_text(paused), answers={open_still: True}, by="bob"))
+    assert "nobody answered in time" in mock_of(one).requests[1].messages[-1].text
+    assert mock_of(two).requests[1].messages[-1].text == "in time"
+    await agent.replay(result.footprint)
+
+
 async def test_an_approval_to_ask_it_may_have_a_time_of_its_own() -> None:
     inner = billing("Never.")
     asked = inner.as_tool(description="Asks.", approval=True, approval_expires_in=1e-6)

@@ -116,6 +116,22 @@ async def test_a_secret_in_a_failure_stays_one_in_the_record_around_it() -> None
     assert_kept(result.footprint)
 
 
+async def test_a_secret_of_the_run_around_stays_one_in_the_record_of_the_run_within() -> None:
+    flow: Flow[Secretive] = Flow("login", state=Secretive, doc="Finds the password.")
+
+    @flow.step(to="use")
+    def read(c: Step[Secretive]) -> None:
+        c["password"] = PASSWORD
+
+    @flow.step
+    def use(c: Step[Secretive]) -> None:
+        c["output"] = c["password"]
+
+    asked = [call("login", input="?"), call("billing", input=f"Use {PASSWORD}"), "Done."]
+    agent = desk(billing(f"I used {PASSWORD}."), replies=asked, tools=[flow.as_tool()])
+    assert_kept(completed(await agent.run("Log in")).footprint)
+
+
 # ── questions from elsewhere ────────────────────────────────────────────────────────────────────
 
 
