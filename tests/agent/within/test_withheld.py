@@ -116,7 +116,8 @@ async def test_a_secret_in_a_failure_stays_one_in_the_record_around_it() -> None
     assert_kept(result.footprint)
 
 
-async def test_a_secret_of_the_run_around_stays_one_in_the_record_of_the_run_within() -> None:
+def finding() -> Flow[Secretive]:
+    """Gives the password away."""
     flow: Flow[Secretive] = Flow("login", state=Secretive, doc="Finds the password.")
 
     @flow.step(to="use")
@@ -127,9 +128,23 @@ async def test_a_secret_of_the_run_around_stays_one_in_the_record_of_the_run_wit
     def use(c: Step[Secretive]) -> None:
         c["output"] = c["password"]
 
+    return flow
+
+
+async def test_a_secret_of_the_run_around_stays_one_in_the_record_of_the_run_within() -> None:
     asked = [call("login", input="?"), call("billing", input=f"Use {PASSWORD}"), "Done."]
-    agent = desk(billing(f"I used {PASSWORD}."), replies=asked, tools=[flow.as_tool()])
+    agent = desk(billing(f"I used {PASSWORD}."), replies=asked, tools=[finding().as_tool()])
     assert_kept(completed(await agent.run("Log in")).footprint)
+
+
+async def test_no_half_of_a_secret_is_told_where_a_text_is_cut_short() -> None:
+    for before in range(20, 165, 6):
+        text = "x" * before + PASSWORD
+        asked = [call("login", input="?"), call("billing", input=text), text]
+        agent = desk(billing(text), replies=asked, tools=[finding().as_tool()])
+        footprint = completed(await agent.run("Log in")).footprint
+        for told in (footprint.narrative(), footprint.why("output")):
+            assert PASSWORD[:7] not in told
 
 
 # ── questions from elsewhere ────────────────────────────────────────────────────────────────────
