@@ -20,7 +20,7 @@ from ..observe.registry import Handle
 from .built import Built
 from .checkpoint import Checkpoint
 from .forgetting import Forgotten, forget
-from .nesting import agent_tool
+from .nesting import Around, agent_tool
 from .opening import check_stores
 from .permitting import shown_in
 from .question import Prompt
@@ -275,7 +275,9 @@ class Agent(Built[Output], Generic[Deps, Output]):
             raise ReplayRefused(
                 "the footprint was read without its flow: Footprint.load(path, agent.flow) reads it in full"
             )
-        return await self._session(footprint.run_id, identity, deps, shown=shown_in(footprint))
+        held = footprint.state.get("held")
+        around = None if held is None else Around.recorded(held, self._settings)
+        return await self._session(footprint.run_id, identity, deps, shown=shown_in(footprint), around=around)
 
     # ── within another run ──────────────────────────────────────────────────────────────────────
 
@@ -285,6 +287,7 @@ class Agent(Built[Output], Generic[Deps, Output]):
         description: str,
         name: str | None = None,
         approval: Approval = None,
+        approval_expires_in: float | None = None,
         timeout: float | None = None,
         idempotent: bool = False,
         capabilities: tuple[str, ...] = (),
@@ -311,6 +314,7 @@ class Agent(Built[Output], Generic[Deps, Output]):
             name=name,
             description=description,
             approval=approval,
+            approval_expires_in=approval_expires_in,
             timeout=timeout,
             idempotent=idempotent,
             capabilities=capabilities,

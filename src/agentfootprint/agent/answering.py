@@ -55,9 +55,7 @@ class Answering:
     rules: tuple[Rule, ...]
 
 
-def answering_of(
-    contract: Contract, retries: int, fallback: OutputFallback[Any] | None, limits: Sequence[Rule]
-) -> Answering:
+def answering_of(contract: Contract, retries: int, fallback: OutputFallback[Any] | None) -> Answering:
     """Raises:
     ConfigurationError: what stands ready as an answer is none.
     """
@@ -74,13 +72,13 @@ def answering_of(
             raise ConfigurationError(
                 f"OutputFallback(canned=...) does not fit output={contract.name}: {problem}"
             ) from None
-    rules = [
+    rules = (
         rule("the answer fits", "settle", problems=empty()),
         rule("a limit was reached before", "settle", stop=nonempty()),
         rule("the model gave the same answer again", "settle", repeated=is_true()),
         rule("output_retries", "settle", rejected=ge(retries + 1)),
-    ]
-    return Answering(contract, fallback, canned, (*rules, *limits))
+    )
+    return Answering(contract, fallback, canned, rules)
 
 
 def check_no_tool(contract: Contract, tools: Sequence[Tool[..., Any]]) -> None:
@@ -125,7 +123,8 @@ def check_output(c: Step[C]) -> Decision:
     answering = own.settings.answering
     if answering is None:
         return Decision("settle", "any text is an answer")
-    return decide(c, answering.rules, "ask_again", "the answer does not fit")
+    rules = (*answering.rules, *own.settings.retry_rules)
+    return decide(c, rules, "ask_again", "the answer does not fit")
 
 
 def ask_again(c: Step[C]) -> None:

@@ -37,8 +37,8 @@ from .checks import (
 from .contract import Contract, OutputFallback
 from .conversation import Conversation
 from .guardrails import Guardrail, check_guardrails
-from .limits import Limits, limit_rules, retry_rules
-from .nesting import Around, agents_among
+from .limits import Allowance, Limits
+from .nesting import Around, agents_among, priced_within
 from .permitting import check_permissions, offered
 from .pricing import Pricing
 from .resuming import Claims
@@ -179,7 +179,7 @@ class Built(Generic[Output]):
             if type(output_retries) is not int or output_retries < 0:
                 raise ConfigurationError(f"output_retries must be a whole number, not {output_retries!r}")
             contract = Contract(output, provider)
-            answering = answering_of(contract, output_retries, output_fallback, retry_rules(limits))
+            answering = answering_of(contract, output_retries, output_fallback)
             check_no_tool(contract, self._tools)
         elif output_fallback is not None:
             raise ConfigurationError("output_fallback= stands in where an answer does not fit: give output=")
@@ -194,7 +194,6 @@ class Built(Generic[Output]):
             {one.id: one for one in memory},
             {one.id: one for one in memories},
             limits,
-            limit_rules(limits),
             max_tokens,
             temperature,
             tool_timeout,
@@ -206,8 +205,7 @@ class Built(Generic[Output]):
         self._within: Sequence[Built[Any]] = agents_among(self._tools)
         for agent in self._within:
             if pricing is not None:
-                pricing.check_within(agent._settings.provider, agent._settings.pricing)
-        # Where an agent within asks for a second person, what it asks is asked here.
+                priced_within(pricing, agent._settings, strict=pricing.strict)
         self._approver_differs: bool = approver_differs or any(
             each._approver_differs for each in self._within
         )
@@ -261,6 +259,31 @@ class Built(Generic[Output]):
             return base
         return Dispatch.combined(base, recorders, None if buffer is None else buffer.put)
 
+    async def _admitted(
+        self,
+        run_id: str,
+        identity: MemoryIdentity | None,
+        deps: Any,
+        dispatch: Dispatch | None = None,
+        buffer: Buffer | None = None,
+        *,
+        around: Around | None = None,
+    ) -> Session:
+        """`_session` of a run that is to do something, for whom it may be.
+
+        Raises:
+            IdentityRequired: the agent, or one among its tools, keeps data and there is no tenant.
+        """
+        self._check_identity(identity)
+        session = await self._session(run_id, identity, deps, dispatch, buffer, around=around)
+        for agent in self._agents(session.dispatcher.tools):
+            agent._check_identity(identity)
+        return session
+
+    def _agents(self, tools: Iterable[Tool[..., Any]]) -> Sequence[Built[Any]]:
+        """Those among the tools of a run: what toolsets offer is known only then."""
+        return agents_among(tools) if self._toolsets else self._within
+
     async def _session(
         self,
         run_id: str,
@@ -277,11 +300,14 @@ class Built(Generic[Output]):
         offer = await self._offered(identity, deps, run_id, shown)
         if identity is None and self._recalls:
             identity = MemoryIdentity(conversation_id=run_id)
-        settings, pricing, account = self._settings, self._settings.pricing, None
+        settings, account, above = self._settings, None, None
         if around is not None:
             settings = around.limiting(settings)
-            pricing, account = around.pricing_for(settings), around.account
-        spending = None
+            account, above = around.account, around.allowance
+        limit, allowance = settings.limits.max_total_tokens, None
+        if limit is not None or above is not None:
+            allowance = Allowance(limit, above)
+        pricing, spending = settings.pricing, None
         if pricing is not None:
             shared = self._shared if pricing.windows else None
             spending = Spending.of_run(pricing, identity, shared, account)
@@ -290,6 +316,10 @@ class Built(Generic[Output]):
             run_id,
             offer,
             spending=spending,
+            allowance=allowance,
+            # Where an agent within asks for a second person, what it asks is asked here.
+            approver_differs=self._approver_differs
+            or any(agent._approver_differs for agent in self._agents(offer.tools)),
             identity=identity,
             deps=deps,
             dispatch=dispatch,
@@ -324,7 +354,11 @@ class Built(Generic[Output]):
     def _check_identity(self, identity: MemoryIdentity | None) -> None:
         if identity is not None and not isinstance(identity, MemoryIdentity):
             raise InputInvalid(f"identity must be a MemoryIdentity, not {type(identity).__name__}")
-        if self._allow_anonymous or (identity is not None and identity.tenant is not None):
+        if identity is not None and identity.tenant is not None:
+            return
+        for agent in self._within:
+            agent._check_identity(identity)
+        if self._allow_anonymous:
             return
         if self._settings.pricing is not None and self._settings.pricing.by_identity:
             raise IdentityRequired(
@@ -338,5 +372,3 @@ class Built(Generic[Output]):
                 "identity=MemoryIdentity(tenant=..., principal=..., conversation_id=...), "
                 "or build the agent with allow_anonymous=True"
             )
-        for agent in self._within:
-            agent._check_identity(identity)

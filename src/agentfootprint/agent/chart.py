@@ -52,8 +52,9 @@ from .answering import (
 from .checks import keeps_turns
 from .contract import as_answer
 from .history import close_calls, heal
+from .limits import Held
 from .model_call import ModelCall
-from .paying import Charge, bill, charges_in, metering, paid, take_charges
+from .paying import Charge, bill, charges_in, metering, paid, take_charges, used
 from .recalling import Shown, recall_from
 from .remembering import remember_in, usage_aside
 from .results import FILTERED
@@ -80,6 +81,7 @@ class RunInput:
 
 class AgentState(TypedDict, total=False):
     input: RunInput
+    held: Held
     history: Seq[Message]
     recalled: Seq[Message]
     charges: Seq[Charge]
@@ -93,6 +95,7 @@ class AgentState(TypedDict, total=False):
     iteration: int
     tool_count: int
     usage: Usage
+    tokens_left: int | None
     cost: Spent
     stop: str
     output: str | None
@@ -244,7 +247,9 @@ async def call_model(c: C) -> None:
     c["iteration"] = c["iteration"] + 1
     if calls:
         c["tool_count"] = c["tool_count"] + len(calls)
-    c["usage"] = c["usage"] + (reply.usage if reply.usage is not None else _UNREPORTED)
+    used(c, own, reply.usage if reply.usage is not None else _UNREPORTED)
+    if own.allowance is not None and own.allowance.above is not None:
+        c["tokens_left"] = c.call_now("tokens left", own.allowance.above.left)
 
 
 def route(c: C) -> Decision:
@@ -340,8 +345,8 @@ async def remember(c: C) -> None:
     with bill(c, own, "memory") if costs else nullcontext():
         for memory in memories:
             await remember_in(c, own, memory, exchange)
-    if (used := usage_aside(c)) is not None:
-        c["usage"] = c["usage"] + used
+    if (asked := usage_aside(c)) is not None:
+        used(c, own, asked)
 
 
 # ── effects ─────────────────────────────────────────────────────────────────────────────────────

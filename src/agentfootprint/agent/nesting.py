@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CheckpointMismatch, ConfigurationError
+from ..cost.prices import PriceList
+from ..errors import CheckpointMismatch, ConfigurationError, ToolError
 from ..events import Event, RunResumed, RunStarted, ToolProgress, ToolStarted
 from ..flow import Run
 from ..flow.codec import encode
@@ -16,8 +17,9 @@ from ..tools.nested import Keep, ended, failure, run_within, value_of
 from ..tools.tool import Tool, make_tool
 from .chart import RunInput
 from .checkpoint import Checkpoint
-from .limits import limit_rules
-from .paying import Charge, spent_by, used_by
+from .checks import check_prices
+from .limits import Allowance, Held
+from .paying import Charge, knows_of
 from .pricing import Pricing
 from .question import asked_message
 from .results import Paused, Result, Stopped
@@ -30,54 +32,66 @@ if TYPE_CHECKING:
     from .account import Account
     from .built import Built
 
-__all__ = ["AgentCall", "Around", "agent_tool", "agents_among"]
+__all__ = ["AgentCall", "Around", "agent_tool", "agents_among", "priced_within"]
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
     """The run that another one is nested in, and what is left there: these limits are those of both."""
 
-    run_id: str
-    deadline: float | None
+    held: Held
+    deadline: float | None = None
     pricing: Pricing | None = None
     account: Account | None = None
-    tokens: int | None = None
+    allowance: Allowance | None = None
 
     @staticmethod
     def of(ctx: ToolContext[Any]) -> Around:
-        run, own = ctx.step.run, ctx.step.deps
+        own = ctx.step.deps
         if not isinstance(own, Session):
-            return Around(run.id, ctx.deadline)
-        limit, tokens = own.settings.limits.max_total_tokens, None
-        if limit is not None:
-            used = used_by(run)
-            # What a vendor does not report is not nothing.
-            tokens = 0 if used.unreported else max(0, limit - used.total_tokens)
-        if own.spending is None:
-            return Around(run.id, ctx.deadline, tokens=tokens)
-        account = own.spending.account
-        if (spent := spent_by(run)) is not None:
-            account.knows_of(spent.nano + spent.held)
-        return Around(run.id, ctx.deadline, own.settings.pricing, account, tokens)
+            return Around(Held(), ctx.deadline)
+        knows_of(own, ctx.step.run)
+        pricing, account = own.settings.pricing, None if own.spending is None else own.spending.account
+        budget = account is not None and bool(account.budgets)
+        held = Held(own.allowance is not None, budget, pricing is not None)
+        return Around(held, ctx.deadline, pricing, account, own.allowance)
 
-    def pricing_for(self, settings: Settings) -> Pricing | None:
-        """What prices the nested run's calls: its own table, or that of the run around it."""
-        if settings.pricing is not None or self.pricing is None:
-            return settings.pricing
-        return Pricing(settings.provider, self.pricing.table, None, settings.name)
+    @staticmethod
+    def recorded(held: Held, settings: Settings) -> Around:
+        """As the record of a nested run has it, to run that again: what was left and what was paid there, it
+        says itself."""
+        pricing = Pricing(settings.provider, PriceList({}), None, settings.name) if held.priced else None
+        return Around(held, None, pricing, None, Allowance(None) if held.tokens else None)
 
     def limiting(self, settings: Settings) -> Settings:
-        """What the nested run is held to."""
-        budget = self.account is not None and bool(self.account.budgets)
-        limits = settings.limits.within(self.tokens, cost_budget=budget)
-        if limits == settings.limits:
-            return settings
-        return replace(settings, limits=limits, rules=limit_rules(limits))
+        """What the nested run is held to.
+
+        Raises:
+            ConfigurationError: a budget around it could not be kept: models have no price.
+        """
+        pricing = settings.pricing
+        if self.pricing is not None:
+            budgets = () if self.account is None else self.account.budgets
+            strict = any(budget.unpriced == "refuse" for budget in budgets)
+            pricing = priced_within(self.pricing, settings, strict=strict)
+        return settings.within(self.held, pricing)
 
     def until(self, run: Run) -> None:
         """A nested run has no more time than the one around it."""
         if self.deadline is not None and (run.deadline is None or self.deadline < run.deadline):
             run.deadline = self.deadline
+
+
+def priced_within(pricing: Pricing, settings: Settings, *, strict: bool) -> Pricing:
+    """What prices the calls of a nested run where `pricing` is that of the run around it.
+
+    Raises:
+        ConfigurationError: a model there has no price, also one that works for a memory, and `strict` or its
+            own budget refuses that.
+    """
+    found = pricing.within(settings.pricing, settings.provider, settings.name, strict=strict)
+    check_prices(found, tuple(settings.recalled.values()))
+    return found
 
 
 class AgentCall:
@@ -100,12 +114,12 @@ class _AgentWithin:
         self._ctx = ctx
 
     async def start(self, given: str, keep: Keep) -> Nested:
-        agent = self._agent
+        agent, around = self._agent, Around.of(self._ctx)
         asked = asked_message(given, None)
-        agent._check_identity(self._ctx.identity)
-        run = Run(agent.flow, timeout=agent._timeout)
-        session = await self._session(run)
-        run.deps, run.tell = session, session.hears
+        if around.allowance is not None and around.allowance.left() == 0:
+            raise ToolError(f"{agent.name} was not asked: no tokens are left for this run.")
+        run = Run(agent.flow, timeout=agent._timeout, state={"held": around.held})
+        session = await self._session(run, around)
         session.tell(RunStarted, None, agent.name, session.identity, asked.text, self._ctx.run_id)
         run.begin(RunInput((asked,)))
         return await self._walked(run, session, keep)
@@ -116,23 +130,22 @@ class _AgentWithin:
         checkpoint = Checkpoint.from_json(found.waits)
         if checkpoint.agent != agent.name:
             raise CheckpointMismatch(f"the question was asked by agent {checkpoint.agent!r}")
-        agent._check_identity(self._ctx.identity)
         given = {ask.id: answer for ask, answer in zip(checkpoint.asks, answers, strict=True)}
         run = restored(agent.flow, checkpoint, given, by, timeout=agent._timeout)
-        session = await self._session(run)
-        run.deps, run.tell = session, session.hears
-        check_fits(agent, checkpoint, session, {name for name in given if given[name] == EXPIRED}, by)
+        session = await self._session(run, Around.of(self._ctx))
+        check_fits(checkpoint, session, {name for name in given if given[name] == EXPIRED}, by)
         session.tell(RunResumed, None, agent.name, session.identity, by, self._ctx.run_id)
         return await self._walked(run, session, keep)
 
-    async def _session(self, run: Run) -> Session:
-        around = Around.of(self._ctx)
-        around.until(run)
+    async def _session(self, run: Run, around: Around) -> Session:
         agent, ctx = self._agent, self._ctx
+        around.until(run)
         outer = ctx.step.deps
         watched = isinstance(outer, Session) and outer.wants(ToolProgress)
         dispatch = agent._dispatch((_Progress(ctx),) if watched else (), None)
-        return await agent._session(run.id, ctx.identity, ctx.deps, dispatch, around=around)
+        session = await agent._admitted(run.id, ctx.identity, ctx.deps, dispatch, around=around)
+        run.deps, run.tell = session, session.hears
+        return session
 
     async def _walked(self, run: Run, session: Session, keep: Keep) -> Nested:
         agent, before = self._agent, Charge.of(run)
@@ -157,9 +170,13 @@ class _AgentWithin:
             for result in results:
                 if isinstance(result, Paused):
                     told["asks"] = encode(result.asks)
+                    told["approver_differs"] = bool(result.checkpoint.run.get("approver_differs"))
                     waits = result.checkpoint.to_json()
                 elif isinstance(result, Stopped):
                     told["reason"] = str(result.reason)
+                    if result.output is None:
+                        # What the state has there was not let through, or does not fit.
+                        told["output"] = None
             return Nested(run.footprint, told, waits)
 
         return await ended(going(), nested, keep)

@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from ..messages import LLMResponse
     from .session import Session
 
-__all__ = ["Charge", "bill", "charges_in", "metering", "paid", "spent_by", "take_charges", "used_by"]
+__all__ = [
+    "Charge",
+    "bill",
+    "charges_in",
+    "knows_of",
+    "metering",
+    "paid",
+    "spent_by",
+    "take_charges",
+    "used",
+    "used_by",
+]
 
 T = TypeVar("T")
 
@@ -88,6 +99,21 @@ def take_charges(c: Step[Any], own: Session) -> None:
         c["cost"] = sum((each.spent for each in new if each.spent is not None), c.get("cost") or Spent())
 
 
+def used(c: Step[Any], own: Session, usage: Usage) -> None:
+    """What models were asked in a step becomes part of the run's usage, and of those around it."""
+    c["usage"] = c["usage"] + usage
+    if own.allowance is not None:
+        own.allowance.count(usage)
+
+
+def knows_of(own: Session, run: Run) -> None:
+    """What a run has spent and used by its record is held against what it may."""
+    if own.spending is not None and (spent := spent_by(run)) is not None:
+        own.spending.account.knows_of(spent.nano + spent.held)
+    if own.allowance is not None:
+        own.allowance.knows_of(used_by(run))
+
+
 @contextmanager
 def bill(c: Step[Any], own: Session, kind: Literal["model", "memory"]) -> Iterator[None]:
     """What is spent within becomes part of the run's cost. `kind` says what the models are asked for."""
@@ -111,20 +137,20 @@ async def metering(c: Step[Any], own: Session, call_id: str, work: Awaitable[T])
     spending = own.spending
     if spending is None:
         return await work
-    used: list[EmbeddingUsage] = []
+    embedded: list[EmbeddingUsage] = []
 
     async def count() -> Spent:
         spending.go_on(spent_by(c.run) or Spent())
-        return await spending.embedded(used, partial(own.tell, CostTicked, c))
+        return await spending.embedded(embedded, partial(own.tell, CostTicked, c))
 
     try:
-        with charged_to(used.append):
+        with charged_to(embedded.append):
             return await work
     finally:
         while c.was_called(EMBEDDED, call_id):
             # What the call had embedded before it paused stands in the record.
             await c.call(EMBEDDED, count, key=call_id, returns=Spent)
-        if used:
+        if embedded:
             await c.call(EMBEDDED, count, key=call_id, returns=Spent)
 
 

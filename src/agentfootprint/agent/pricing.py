@@ -20,26 +20,39 @@ _log = logging.getLogger("agentfootprint.cost")
 
 
 class Pricing:
-    """What an agent was given to price and to limit its calls, shared by its runs."""
+    """What an agent was given to price and to limit its calls, shared by its runs.
 
-    __slots__ = ("_beside", "budget", "name", "provider", "table", "windows")
+    Args:
+        strict: models without a price are refused, as by a budget that does not allow them.
+
+    Raises:
+        ConfigurationError: a model has no price, and that is refused.
+    """
+
+    __slots__ = ("_beside", "budget", "name", "provider", "strict", "table", "windows")
 
     def __init__(
-        self, provider: LLMProvider, table: PricingTable, budget: CostBudget | None, name: str
+        self,
+        provider: LLMProvider,
+        table: PricingTable,
+        budget: CostBudget | None,
+        name: str,
+        *,
+        strict: bool = False,
     ) -> None:
         self.provider = provider
         self.table = table
         self.budget = budget
         self.windows = () if budget is None else budget.all_windows
         self.name = name if budget is None or budget.name is None else budget.name
+        self.strict = strict or (budget is not None and budget.unpriced == "refuse")
         self._beside: dict[int, Pricing] = {}
         self._refuse_unknown([(one.name, one.model) for one in leaves(provider)])
 
-    def _refuse_unknown(self, models: Sequence[tuple[str, str]], table: PricingTable | None = None) -> None:
-        if self.budget is None or self.budget.unpriced != "refuse":
+    def _refuse_unknown(self, models: Sequence[tuple[str, str]]) -> None:
+        if not self.strict:
             return
-        table = self.table if table is None else table
-        unknown = [f"{name}:{model}" for name, model in models if table.cost(name, model, _ONE) is None]
+        unknown = [f"{name}:{model}" for name, model in models if self.table.cost(name, model, _ONE) is None]
         if unknown:
             raise ConfigurationError(
                 f"cost_budget= cannot be kept: pricing_table has no price for {', '.join(unknown)}. Give it "
@@ -56,18 +69,21 @@ class Pricing:
         if provider is None or provider is self.provider:
             return self
         if id(provider) not in self._beside:
-            self._beside[id(provider)] = Pricing(provider, self.table, self.budget, self.name)
+            beside = Pricing(provider, self.table, self.budget, self.name, strict=self.strict)
+            self._beside[id(provider)] = beside
         return self._beside[id(provider)]
 
-    def check_within(self, provider: LLMProvider, own: Pricing | None) -> None:
-        """Refuses the provider of an agent within whose models have no price, neither in its own table nor,
-        where it has none, in this one.
+    def within(self, own: Pricing | None, provider: LLMProvider, name: str, *, strict: bool) -> Pricing:
+        """What prices the calls of an agent within: its own, or this table where it has none.
 
         Raises:
-            ConfigurationError: the budget could not be kept.
+            ConfigurationError: a model there has no price, and `strict` or its own budget refuses that.
         """
-        table = self.table if own is None else own.table
-        self._refuse_unknown([(one.name, one.model) for one in leaves(provider)], table)
+        if own is None:
+            return Pricing(provider, self.table, None, name, strict=strict)
+        if own.strict or not strict:
+            return own
+        return Pricing(provider, own.table, own.budget, name, strict=True)
 
     def check_embedder(self, embedder: object) -> None:
         """Refuses an embedder whose model has no price as the constructor refuses a provider.

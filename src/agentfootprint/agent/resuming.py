@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..errors import (
@@ -19,6 +19,7 @@ from ..errors import (
 )
 from ..flow import Ask, Flow, Run
 from ..flow.codec import encode
+from ..flow.nested import nested_in, told_in
 from ..flow.snapshot import restore
 from ..identity import MemoryIdentity
 from ..state.base import Record, StateKey, StateStore
@@ -212,8 +213,11 @@ def draft(run: Run, session: Session, agent: str, ttl: float | None) -> Checkpoi
     snapshot: dict[str, Any] = {**run.snapshot(), "conversation": session.turn is not None}
     if (answering := session.settings.answering) is not None:
         snapshot["output"] = answering.contract.fingerprint
+    waits = _waiting(run)
+    if session.approver_differs or any(told.get("approver_differs") for _, told in waits):
+        snapshot["approver_differs"] = True
     packed, texts = pack(snapshot)
-    waiting = {ask.tool: None for ask in asks} | dict.fromkeys(_waiting(run))
+    waiting = {ask.tool: None for ask in asks} | {name: None for name, _ in waits}
     return Checkpoint(
         agent=agent,
         identity=session.identity,
@@ -231,12 +235,16 @@ def draft(run: Run, session: Session, agent: str, ttl: float | None) -> Checkpoi
     )
 
 
-def _waiting(run: Run) -> Iterable[str]:
-    """The tools whose calls wait, also for a question of what runs within them."""
+def _waiting(run: Run) -> list[tuple[str, Mapping[str, Any]]]:
+    """The tools whose calls wait, and what is told of the run within, if they wait for a question of one."""
+    found = []
     for child in run.root.children or ():
         if child.index is not None and child.open is not None and child.open.status == "paused":
             calls = child.state["pending"].value if child.open.node == "call_tools" else ()
-            yield from (call.name for call in calls[child.index : child.index + 1])
+            within = nested_in(child.open)
+            told = {} if within is None else told_in(within)
+            found += [(call.name, told) for call in calls[child.index : child.index + 1]]
+    return found
 
 
 def check_tools(checkpoint: Checkpoint, tool_of: Callable[[str], Tool[..., Any] | None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AgentFootprintError
@@ -32,7 +32,7 @@ from ..identity import MemoryIdentity
 from ..tools.context import Progress
 from ..tools.dispatch import Dispatcher
 from ..tools.tool import Tool
-from .limits import Limits
+from .limits import Allowance, Held, Limits, limit_rules, retry_rules
 from .permitting import Gate
 from .pricing import Pricing
 from .spending import Spending
@@ -63,7 +63,6 @@ class Settings:
     recalled: Mapping[str, Memory | RAG]
     memories: Mapping[str, Memory]
     limits: Limits
-    rules: tuple[Rule, ...]
     max_tokens: int | None
     temperature: float | None
     tool_timeout: float | None
@@ -72,6 +71,19 @@ class Settings:
     guardrails: Mapping[str, tuple[Guardrail, ...]] = field(default_factory=dict)
     permissions: Checker | None = None
     unwritten: Unwritten = field(default_factory=Unwritten)
+    rules: tuple[Rule, ...] = field(init=False)
+    retry_rules: tuple[Rule, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", limit_rules(self.limits))
+        object.__setattr__(self, "retry_rules", retry_rules(self.limits))
+
+    def within(self, held: Held, pricing: Pricing | None) -> Settings:
+        """The same for a run that is nested in another one, whose calls are priced by `pricing`."""
+        limits = self.limits.within(held)
+        if limits == self.limits and pricing is self.pricing:
+            return self
+        return replace(self, limits=limits, pricing=pricing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +118,8 @@ class Session:
 
     __slots__ = (
         "_dispatch",
+        "allowance",
+        "approver_differs",
         "buffer",
         "deps",
         "dispatcher",
@@ -124,6 +138,8 @@ class Session:
         offer: Offer,
         *,
         spending: Spending | None,
+        allowance: Allowance | None,
+        approver_differs: bool,
         identity: MemoryIdentity | None,
         deps: Any,
         dispatch: Dispatch | None,
@@ -147,6 +163,8 @@ class Session:
             permit=Gate(settings.permissions, self) if gated else None,
         )
         self.spending = spending
+        self.allowance = allowance
+        self.approver_differs = approver_differs
         self._dispatch = dispatch
 
     @property

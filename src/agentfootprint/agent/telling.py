@@ -10,7 +10,7 @@ from ..flow.again import WITHHELD, Stored
 from ..flow.codec import decode
 from ..flow.journal import UNANSWERED
 from ..flow.nested import Nested, nested_in
-from ..flow.redaction import REDACTED, known_secrets, scrub
+from ..flow.redaction import REDACTED, hidden, known_secrets, scrub
 from ..flow.slices import backward, origin
 from ..flow.telling import short, tell_decision, tell_slice
 from ..messages import LLMResponse, Message, ToolCall
@@ -37,7 +37,7 @@ def narrate(footprint: Footprint) -> str:
             lines.append(f"{step.id} failed with {step.error[0]}: {_plain(step.error[1])}")
         elif step.status == "cancelled":
             lines.append(f"{step.id} was cancelled.")
-    return str(scrub("\n".join(lines), known_secrets(footprint.steps)))
+    return "\n".join(lines)
 
 
 def _holds_others(step: StepRecord) -> bool:
@@ -240,7 +240,7 @@ def _quote(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(hidden(text).split())
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
@@ -303,7 +303,7 @@ def explain(footprint: Footprint, version: Version, index: int | None, limit: in
         lines = lines[:limit]
     if footprint.truncated:
         cut.append("cut: the record's file ends before the run did")
-    return str(scrub("\n".join(lines + cut), secrets))
+    return "\n".join(lines + cut)
 
 
 def _found(steps: Sequence[StepRecord], secrets: Sequence[str]) -> Mapping[str, Sequence[Passage]]:

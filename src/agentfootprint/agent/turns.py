@@ -43,10 +43,9 @@ async def fresh_turn(
 ) -> Result[Output]:
     """What `Agent.run` and `Agent.stream` do; `buffer` takes the events of who reads along."""
     asked = asked_message(input, messages)
-    agent._check_identity(identity)
     dispatch = agent._dispatch(recorders, buffer)
     run = Run(agent.flow, timeout=timeout if timeout is not None else agent._timeout)
-    session = await agent._session(run.id, identity, deps, dispatch, buffer)
+    session = await agent._admitted(run.id, identity, deps, dispatch, buffer)
     run.deps, run.tell = session, session.hears
     conversation = agent._conversation(identity, fresh)
     if conversation is not None and messages and (input is not None or len(messages) > 1):
@@ -85,11 +84,10 @@ async def resumed_turn(
     """What `Agent.resume` does."""
     claims = Claims(agent._shared, agent._key)
     record = await claims.check(checkpoint, agent.name, identity)
-    agent._check_identity(checkpoint.identity)
     dispatch = agent._dispatch(recorders, None)
-    session = await agent._session(checkpoint.run_id, checkpoint.identity, deps, dispatch)
+    session = await agent._admitted(checkpoint.run_id, checkpoint.identity, deps, dispatch)
     late = {ask.id for ask in checkpoint.unanswerable()}
-    check_fits(agent, checkpoint, session, late, by)
+    check_fits(checkpoint, session, late, by)
     given = answers_for(checkpoint, late, answer, answers)
     run = restored(
         agent.flow,
@@ -124,11 +122,9 @@ async def resumed_turn(
     return result
 
 
-def check_fits(
-    agent: Built[Any], checkpoint: Checkpoint, session: Session, late: Collection[str], by: str | None
-) -> None:
-    """Refuses a checkpoint that the agent, as it is now, must not go on from. `late` are the questions that
-    nobody answered in time.
+def check_fits(checkpoint: Checkpoint, session: Session, late: Collection[str], by: str | None) -> None:
+    """Refuses a checkpoint that the agent of the session, as it is now, must not go on from. `late` are the
+    questions that nobody answered in time.
 
     Raises:
         CheckpointMismatch: it answers with another type, or a tool is another one.
@@ -136,6 +132,6 @@ def check_fits(
     """
     answering = session.settings.answering
     check_output(checkpoint, None if answering is None else answering.contract)
-    if agent._approver_differs:
+    if session.approver_differs or checkpoint.run.get("approver_differs"):
         check_approver(checkpoint, late, by)
     check_tools(checkpoint, session.dispatcher.get)

@@ -15,6 +15,7 @@ from .chart import RunInput
 from .checkpoint import Checkpoint
 from .guardrails import passed
 from .history import heal, settled
+from .paying import knows_of
 from .results import Completed, Paused, Result, Stopped, StopReason
 from .session import Session
 
@@ -48,6 +49,7 @@ async def _walk(
     turn = session.turn
     if turn is not None:
         turn.keep_alive()
+    knows_of(session, run)
     paused: str | None = None
     try:
         try:
@@ -146,7 +148,8 @@ async def bounded(work: Any) -> None:
     """Finishes something small although the run is being cancelled; gives up after a few seconds."""
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.wait_for(asyncio.shield(task), SAVE_SECONDS)
+        async with asyncio.timeout(SAVE_SECONDS):  # `wait_for` may lose a cancellation at its end.
+            await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task], timeout=SAVE_SECONDS)
         raise

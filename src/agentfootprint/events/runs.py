@@ -62,7 +62,8 @@ class RunPaused(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunEnded(Event):
-    """A run came to its end. `cost` in USD is None when unknown; `duration` is in seconds."""
+    """A run came to its end. `usage` and `cost` are with those of runs within it; `cost` in USD is None when
+    unknown; `duration` is in seconds."""
 
     type: ClassVar[str] = "run.ended"
     status: Literal["completed", "stopped"]

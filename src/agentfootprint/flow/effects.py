@@ -276,8 +276,10 @@ class Effects(StepRecord):
             expires_at=expires_at,
         )
 
-    def ask_now(self, question: str, *, kind: str = "ask", **more: Any) -> Any:
-        """`ask` from code that cannot await."""
+    def ask_now(
+        self, question: str, *, kind: str = "ask", labels: frozenset[Label] | None = None, **more: Any
+    ) -> Any:
+        """`ask` from code that cannot await. `labels` are those of the question beside the step's own."""
         run = self.run
         place = self._again.asked if self._again is not None else len(self.asks)
         if self._again is not None:
@@ -293,7 +295,8 @@ class Effects(StepRecord):
             if record.answer is not UNANSWERED:
                 return record.answer
         else:
-            record = AskRecord(ask, kind, labels=self._labels)
+            own = self._labels
+            record = AskRecord(ask, kind, labels=own if labels is None else labels | (own or labels))
             self.asks = [*self.asks, record]
             answered = run.answer_now(ask)
             if answered is UNANSWERED and self._again is not None:
@@ -304,12 +307,14 @@ class Effects(StepRecord):
         self.paused = True
         raise Pause
 
-    def ask_all(self, asks: Sequence[Ask], *, kind: str) -> tuple[list[Any], str | None]:
-        """Asks several questions at once, those of a run within this step. Leaves the step here until all are
-        answered; then the answers, and who gave the last of them."""
+    def ask_all(
+        self, asks: Sequence[Ask], *, kind: str, labels: frozenset[Label] | None = None
+    ) -> tuple[list[Any], str | None]:
+        """Asks several questions at once, those of a run within this step, with their labels. Leaves the step
+        here until all are answered; then the answers, and who gave the last of them."""
         answers, waits = [], False
         for ask in asks:
-            more = {"arguments": ask.arguments, "data": ask.data, "schema": ask.schema}
+            more = {"arguments": ask.arguments, "data": ask.data, "schema": ask.schema, "labels": labels}
             try:
                 answers.append(
                     self.ask_now(ask.question, kind=kind, tool=ask.tool, expires_at=ask.expires_at, **more)

@@ -13,6 +13,7 @@ from .codec import portable
 from .journal import StepRecord, Version, version_id
 from .nested import Nested, nested_in
 from .reading import load_rows
+from .redaction import hidden, hiding
 from .rows import opener_id, step_rows
 from .seq import Seq
 from .slices import Slice, backward, forward, origin
@@ -167,20 +168,21 @@ class Footprint:
         """What a value rests on, in plain sentences, nearest first."""
         from .telling import tell_slice
 
-        if self.code is not None and self.code.explainer is not None:
-            version = self.version(key, at=at)
-            if index is not None:
-                _item_of(version, index)
-            return self.code.explainer(self, version, index, limit)
-        return tell_slice(self, self.slice(key, index, at=at, limit=limit))
+        with hiding(self.steps):
+            if self.code is not None and self.code.explainer is not None:
+                version = self.version(key, at=at)
+                if index is not None:
+                    _item_of(version, index)
+                return str(hidden(self.code.explainer(self, version, index, limit)))
+            return str(hidden(tell_slice(self, self.slice(key, index, at=at, limit=limit))))
 
     def narrative(self) -> str:
         """What happened, step by step, in plain sentences."""
         from .telling import tell_run
 
-        if self.code is not None and self.code.narrator is not None:
-            return self.code.narrator(self)
-        return tell_run(self)
+        tell = tell_run if self.code is None or self.code.narrator is None else self.code.narrator
+        with hiding(self.steps):
+            return str(hidden(tell(self)))
 
     def to_mermaid(self) -> str:
         """The walk as a Mermaid flowchart: steps in order, decisions with the rule that matched."""

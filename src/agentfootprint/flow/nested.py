@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import JournalInvalid
-from .again import Stored
+from .again import WITHHELD, Stored
 from .codec import dumps, encodes
+from .journal import UNANSWERED
 
 if TYPE_CHECKING:
     from .chart import Flow
     from .footprint import Footprint
-    from .journal import Call, StepRecord
+    from .journal import Call, Label, StepRecord
 
-__all__ = ["CUT", "NESTED", "Nested", "nested_in", "told_in"]
+__all__ = ["CUT", "NESTED", "Nested", "nested_in", "record_of", "told_in"]
 
 NESTED = "nested"
 """The call by which a step has a run made, or go on. Its result is a `Nested`."""
@@ -29,23 +30,32 @@ class Nested:
     Attributes:
         told: what whoever ran it says of it, as JSON: its `kind` and `name`, the key of its `output`, …
         waits: text from which it goes on; None when it came to its end.
+        recorded: its record; None where that of a later call of the step has it all.
     """
 
-    __slots__ = ("_footprint", "told", "waits")
+    __slots__ = ("recorded", "told", "waits")
 
     def __init__(
         self, footprint: Footprint | None, told: Mapping[str, Any], waits: str | None = None
     ) -> None:
-        self._footprint = footprint
+        self.recorded = footprint
         self.told = told
         self.waits = waits
 
     @property
     def footprint(self) -> Footprint:
         """Its record, up to where it stands."""
-        if self._footprint is None:
+        if self.recorded is None:
             raise JournalInvalid("the record of this run is that of the call by which it went on")
-        return self._footprint
+        return self.recorded
+
+    @property
+    def labels_of_asks(self) -> frozenset[Label] | None:
+        """The labels of the questions that wait in its record."""
+        if self.recorded is None:
+            return None
+        waiting = [one for step in self.recorded.steps for one in step.asks if one.answer is UNANSWERED]
+        return frozenset[Any]().union(*(one.labels for one in waiting if one.labels)) or None
 
     def gone_on(self) -> Nested:
         """What is left of it when a later call of the step has the whole record: that it waited, and for
@@ -56,8 +66,8 @@ class Nested:
         """The JSON form. Redacted it tells what happened, and cannot go on."""
         told = {key: value for key, value in self.told.items() if not (redact and key == "asks")}
         data: dict[str, Any] = {"told": told}
-        if self._footprint is not None:
-            data["rows"] = list(self._footprint.rows(redact=redact))
+        if self.recorded is not None:
+            data["rows"] = list(self.recorded.rows(redact=redact))
         if self.waits is not None:
             data["waits"] = "" if redact else self.waits
         return data
@@ -92,6 +102,13 @@ def told_in(call: Call) -> Mapping[str, Any]:
     result = call.result.data if isinstance(call.result, Stored) else call.result
     told: Mapping[str, Any] = result.told if isinstance(result, Nested) else result["told"]
     return told
+
+
+def record_of(call: Call) -> Footprint | None:
+    """The record of the run that a call made; None where there is none, or a later call has it."""
+    if call.end is None or call.error is not None or call.result is WITHHELD:
+        return None
+    return Nested.of(call.result).recorded
 
 
 def nested_in(step: StepRecord) -> Call | None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal, get_origin, get_type_hints
 
 from .again import WITHHELD
 from .codec import encode
 from .journal import Label, StepRecord, Version
+from .nested import CUT, NESTED, record_of
 from .seq import Seq
 
-__all__ = ["REDACTED", "known_secrets", "scrub", "secret", "secrets_in"]
+__all__ = ["REDACTED", "hidden", "hiding", "known_secrets", "scrub", "secret", "secrets_in"]
 
 REDACTED = "[redacted]"
 
@@ -26,8 +29,17 @@ def secret(labels: frozenset[Label] | None) -> bool:
 
 
 def known_secrets(journal: Iterable[StepRecord]) -> tuple[str, ...]:
-    """The strings (and the numbers, as text) inside values labelled secret, longest first."""
-    return secrets_in(version for step in journal for version in step.writes)
+    """The strings (and the numbers, as text) inside values labelled secret, also in runs within, longest
+    first."""
+    return secrets_in(_versions(journal))
+
+
+def _versions(journal: Iterable[StepRecord]) -> Iterator[Version]:
+    for step in journal:
+        yield from step.writes
+        for call in step.calls:
+            if call.name in (NESTED, CUT) and (within := record_of(call)) is not None:
+                yield from _versions(within.steps)
 
 
 def secrets_in(versions: Iterable[Version]) -> tuple[str, ...]:
@@ -70,6 +82,26 @@ def _free_fields(kind: type) -> tuple[str, ...]:
     except (NameError, TypeError):
         hints = {}  # Names that only a type checker can find.
     return tuple(f.name for f in dataclasses.fields(kind) if get_origin(hints.get(f.name)) is not Literal)
+
+
+_hiding: ContextVar[tuple[str, ...]] = ContextVar("agentfootprint_hiding", default=())
+
+
+@contextmanager
+def hiding(journal: Iterable[StepRecord]) -> Iterator[None]:
+    """What is told within, is told without the secrets of this journal, and of those around it."""
+    secrets = {*_hiding.get(), *known_secrets(journal)}
+    token = _hiding.set(tuple(sorted(secrets, key=len, reverse=True)))
+    try:
+        yield
+    finally:
+        _hiding.reset(token)
+
+
+def hidden(data: Any) -> Any:
+    """The data without the secrets that are hidden here. Asked for before anything is cut short: half of a
+    secret would not be known for one."""
+    return scrub(data, _hiding.get())
 
 
 def scrub(data: Any, secrets: Sequence[str]) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .again import WITHHELD
 from .codec import encode
 from .journal import UNANSWERED, AskRecord, Decision, StepRecord, Version
-from .redaction import REDACTED, known_secrets, scrub, secret
+from .redaction import REDACTED, hidden, secret
 from .slices import Slice
 
 if TYPE_CHECKING:
@@ -22,12 +22,13 @@ def short(value: Any, width: int = 80) -> str:
     if value is WITHHELD:
         return REDACTED
     if isinstance(value, str):
-        text = repr(value)
+        text = repr(hidden(value))
     else:
         try:
             data = encode(value)
         except TypeError:
             data = value
+        data = hidden(data)
         if isinstance(data, list) and len(data) > 3:
             text = f"{len(data)} items"
         else:
@@ -79,7 +80,7 @@ def tell_run(footprint: Footprint) -> str:
     for step in footprint.steps:
         indent = "  " * _depth(step)
         lines.append(f"{indent}{step.id}: {_tell_step(footprint, step)}")
-    return _scrubbed(footprint, "\n".join(lines))
+    return "\n".join(lines)
 
 
 def _depth(step: StepRecord) -> int:
@@ -144,14 +145,10 @@ def tell_slice(footprint: Footprint, found: Slice) -> str:
     lines += [f"- cut: {cut}" for cut in found.cut]
     if footprint.truncated:
         lines.append("- the record itself is cut: its file ends before the run did")
-    return _scrubbed(footprint, "\n".join(lines))
+    return "\n".join(lines)
 
 
 _RESTS = {"data": "read", "input": "was given", "prefix": "grew from", "merge": "joined"}
-
-
-def _scrubbed(footprint: Footprint, text: str) -> str:
-    return str(scrub(text, known_secrets(footprint.steps)))
 
 
 def to_mermaid(footprint: Footprint) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ..flow.step import Step
     from ..identity import MemoryIdentity
 
-__all__ = ["EXPIRED", "Progress", "ToolContext", "ask_human", "current_tool", "pause_here"]
+__all__ = ["EXPIRED", "Progress", "ToolContext", "ask_human", "current_tool", "no_tool", "pause_here"]
 
 EXPIRED: Mapping[str, Any] = {"expired": "nobody answered in time"}
 """What stands in the record where an answer would: the run went on without one."""
@@ -206,6 +207,16 @@ def _unless_over(fn: Callable[..., None], args: tuple[Any, ...]) -> None:
         fn(*args)
     except FlowInvalid:
         return  # The call ended, by its timeout, while its thread went on.
+
+
+@contextmanager
+def no_tool() -> Iterator[None]:
+    """What runs within is no part of the tool that is running, although that has called it."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def current_tool() -> ToolContext[Any]:

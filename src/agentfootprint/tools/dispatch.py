@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +105,11 @@ class Dispatcher:
         self._timeout = timeout
         self._identity = identity
         self._deps = deps
+
+    @property
+    def tools(self) -> Iterable[Tool[..., Any]]:
+        """All that may be called, also those that are not on the menu."""
+        return self._tools.values()
 
     def get(self, name: str) -> Tool[..., Any] | None:
         return self._tools.get(name)

@@ -13,7 +13,7 @@ from ..flow import Ask, Flow, Run
 from ..flow.codec import decode, dumps, encode
 from ..flow.nested import CUT, NESTED, Nested
 from ..flow.snapshot import restore
-from .context import ToolContext
+from .context import ToolContext, no_tool
 from .tool import Tool, make_tool
 
 __all__ = ["Keep", "Within", "ended", "flow_tool", "run_within", "value_of"]
@@ -46,7 +46,8 @@ async def run_within(ctx: ToolContext[Any], work: Within, given: Any) -> Nested:
     found = await _recorded(ctx, "start", work.start, given)
     turns = 0
     while found.waits is not None:
-        answers, by = ctx.step.ask_all(decode(list[Ask], found.told["asks"]), kind=ASKED)
+        asks = decode(list[Ask], found.told["asks"])
+        answers, by = ctx.step.ask_all(asks, kind=ASKED, labels=found.labels_of_asks)
         turns += 1
         waited, before = ctx.step.calls[-1], found
         go_on = partial(_gone_on, work, found, by)
@@ -65,7 +66,8 @@ async def _recorded(
     kept: list[Nested] = []
 
     async def run(given: Any) -> Nested:
-        return await work(given, kept.append)
+        with no_tool():  # A question of its steps is theirs to ask.
+            return await work(given, kept.append)
 
     try:
         return Nested.of(await ctx.call(NESTED, run, given, key=key))
@@ -86,7 +88,7 @@ async def ended(
     except (asyncio.CancelledError, PermissionHalted) as error:
         keep(nested(error))
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return nested(error)
     return nested(None)
 
@@ -109,7 +111,7 @@ def value_of(ctx: ToolContext[Any], found: Nested) -> Any:
     if (failed := told.get("error")) is not None:
         raise ToolError(f"{told['name']} failed with {failed[0]}: {failed[1]}")
     key = told["output"]
-    version = found.footprint.version(key) if key in found.footprint.state else None
+    version = found.footprint.version(key) if key is not None and key in found.footprint.state else None
     if version is None or version.value is None:
         reason = told.get("reason")
         raise ToolError(

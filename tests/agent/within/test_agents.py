@@ -236,6 +236,12 @@ def test_what_outlives_the_process_needs_a_tenant_around_it_too(tmp_path: Path) 
         desk(inner).run_sync("Well?")
 
 
+async def test_nobody_may_allow_that_for_the_agent_within(tmp_path: Path) -> None:
+    inner = billing("Never.", state=SQLiteState(tmp_path / "state.db"))
+    with pytest.raises(IdentityRequired, match="'billing'"):
+        await desk(inner, allow_anonymous=True).run("Well?")
+
+
 async def test_recorders_hear_the_agent_that_they_are_attached_to() -> None:
     inside, outside = Events(), Events()
     agent = desk(billing("Yes.", recorders=[inside]), recorders=[outside])

@@ -146,6 +146,19 @@ async def test_what_it_fails_with_is_told_to_the_model() -> None:
     assert result.footprint.nested[STEP].status == "failed"
 
 
+async def test_where_it_would_end_the_process_it_ends_alone() -> None:
+    flow: Flow[Any] = Flow("leaves", doc="Leaves.")
+
+    @flow.step
+    def only(c: Step[Any]) -> None:
+        raise SystemExit("enough")
+
+    agent = asking(flow.as_tool(), call("leaves", input="?"), "Done.")
+    result = completed(await agent.run("Go"))
+    assert result_of(result.messages).text == "leaves failed with SystemExit: enough"
+    assert result.footprint.nested[STEP].status == "failed"
+
+
 async def test_it_has_no_more_time_than_the_run_around_it() -> None:
     flow: Flow[Any] = Flow("waits", doc="Waits.")
 

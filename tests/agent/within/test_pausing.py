@@ -132,6 +132,27 @@ async def test_two_agents_that_wait_at_once_each_get_their_answer() -> None:
     assert result.output == "That is all."
 
 
+async def test_one_that_is_asked_twice_at_once_waits_twice_each_for_its_own_answer() -> None:
+    @tool(approval=True)
+    async def pay(amount: int) -> str:
+        """Pays."""
+        return f"paid {amount}"
+
+    def respond(request: Any) -> Any:
+        last = request.messages[-1]
+        return call("pay", amount=int(last.text)) if last.role == "user" else says(last.text)
+
+    inner = Agent(MockProvider(respond=respond), name="billing", tools=[pay])
+    both = [ToolCall(name, "billing", {"input": amount}) for name, amount in (("a", "1"), ("b", "2"))]
+    agent = desk(inner, replies=[asks(*both), says("All.")])
+    paused = must_pause(await agent.run("Go"))
+    first, second = paused.asks
+    assert (first.arguments, second.arguments) == ({"amount": 1}, {"amount": 2})
+    result = completed(await agent.resume(through_text(paused), answers={first.id: True, second.id: False}))
+    assert result_of(result.messages, "a").text == "paid 1"
+    assert "declined" in result_of(result.messages, "b").text
+
+
 async def test_asked_again_and_again_it_waits_again_and_again() -> None:
     ledger = Ledger()
     replies = [call("refund", order="A-1"), call("ask_name"), call("refund", order="A-2"), "Done."]
@@ -201,6 +222,53 @@ async def test_a_question_that_expires_expires_around_it() -> None:
     agent = desk(billing(call("ask_now"), "Done.", tools=[ask_now]))
     with pytest.raises(CheckpointExpired):
         await go_on(agent, await agent.run("Go"), "yes")
+
+
+async def test_what_nobody_approved_in_time_within_is_not_run() -> None:
+    done: list[str] = []
+
+    @tool(approval=True, approval_expires_in=1e-6)
+    async def pay() -> str:
+        """Pays."""
+        done.append("paid")
+        return "paid"
+
+    agent = desk(billing(call("pay"), "Not paid.", tools=[pay]))
+    result = completed(await go_on(agent, await agent.run("Pay")))
+    assert done == []
+    assert result_of(result.messages).text == "Not paid."
+    assert "nobody answered in time" in result.footprint.narrative()
+
+
+async def test_beside_a_question_that_is_late_the_other_is_answered() -> None:
+    @tool(approval=True, approval_expires_in=1e-6)
+    async def soon() -> str:
+        """Is to be approved soon."""
+        return "too late"
+
+    @tool(approval=True)
+    async def ever() -> str:
+        """Is approved at any time."""
+        return "in time"
+
+    one = billing(call("soon"), "One.", tools=[soon], approver_differs=True)
+    two = billing(call("ever"), "Two.", tools=[ever], name="stock")
+    agent = desk(one, two)
+    paused = must_pause(await agent.run("Go", identity=ALICE))
+    [open_still] = {ask.id for ask in paused.asks} - {ask.id for ask in paused.checkpoint.unanswerable()}
+    result = completed(await agent.resume(through_text(paused), answers={open_still: True}, by="bob"))
+    assert "nobody answered in time" in mock_of(one).requests[1].messages[-1].text
+    assert mock_of(two).requests[1].messages[-1].text == "in time"
+    await agent.replay(result.footprint)
+
+
+async def test_an_approval_to_ask_it_may_have_a_time_of_its_own() -> None:
+    inner = billing("Never.")
+    asked = inner.as_tool(description="Asks.", approval=True, approval_expires_in=1e-6)
+    agent = Agent(MockProvider(replies=[call("billing", input="?"), "Done."]), tools=[asked])
+    result = completed(await go_on(agent, await agent.run("Go")))
+    assert "nobody answered in time" in result_of(result.messages).text
+    assert not mock_of(inner).requests
 
 
 async def test_without_the_agent_that_asked_nothing_goes_on() -> None:
