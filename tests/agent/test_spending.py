@@ -291,3 +291,13 @@ async def test_a_failed_attempt_is_told_by_the_name_of_who_was_asked(run: Any) -
     with pytest.raises(AllProvidersFailed):
         await run(agent, "Well?")
     assert [(tick.provider, tick.model) for tick in events.of(CostTicked)] == [("one", "a"), ("two", "b")]
+
+
+async def test_a_fork_that_asks_the_model_anew_costs_what_that_costs() -> None:
+    footprint = (await priced(MockProvider(replies=[ASKS, ONE])).run("Well?")).footprint
+    dear = LLMResponse("No.", usage=Usage(5, 5), model="mock", provider="mock")
+    other = priced(MockProvider(reply=dear))
+    run = await other.fork(footprint, at="call_model#1", set={"system": "Say no."}, effects="live")
+    assert run["cost"].total == 11 + 55
+    unchanged = await other.fork(footprint, at="call_model#1", set={"iteration": 1})
+    assert unchanged["cost"].total == 11 + 32

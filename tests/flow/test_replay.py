@@ -135,6 +135,36 @@ async def test_a_stopped_record_replays_up_to_where_it_stopped(steps: int) -> No
     assert told(again) == told(stopped)
 
 
+@pytest.mark.parametrize("hangs_at", ["long order", "b", 12])
+async def test_a_cancelled_record_replays_up_to_where_it_was_cancelled(hangs_at: Any) -> None:
+    class Hanging(World):
+        def __init__(self) -> None:
+            super().__init__()
+            self.reached = asyncio.Event()
+
+        async def fetch(self, what: Any) -> Any:
+            if what == hangs_at:
+                for _ in range(3):  # Whatever runs beside it comes to its end.
+                    await asyncio.sleep(0)
+                self.reached.set()
+                await asyncio.Event().wait()
+            return await super().fetch(what)
+
+    world = Hanging()
+    cancelled = Run(shop(world), answers={"ask#0?0": True})
+    cancelled.begin("long order")
+    running = asyncio.ensure_future(cancelled.go())
+    await world.reached.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    untouched = World()
+    again = await loaded(cancelled, shop(untouched)).replay()
+    assert (again.status, untouched.touched) == ("stopped", [])
+    done = [step.id for step in cancelled.journal if step.status == "done"]
+    assert [step.id for step in again.journal if step.status == "done"] == done
+
+
 async def test_a_failed_effect_fails_again_without_being_touched() -> None:
     touched = []
 

@@ -123,13 +123,16 @@ def bill(c: Step[Any], own: Session, kind: Literal["model", "memory"]) -> Iterat
     while c.was_called(LOST):
         before = c.call_now(LOST, spending.so_far, returns=Spent)
     spending.begin(kind, before, partial(own.tell, CostTicked, c), partial(own.tell, LimitReached, c))
+    begun = spending.so_far()
     try:
         yield
     except BaseException:
         # What a step writes is taken back when it breaks off; what it spent is not.
         c.call_now(LOST, spending.so_far, returns=Spent)
         raise
-    c["cost"] = c.call_now("cost", spending.so_far, returns=Spent)
+    # Where a fork has asked the model anew, what it cost before is not what it costs now.
+    anew = ("anew",) if c.run.patched and spending.so_far() != begun else ()
+    c["cost"] = c.call_now("cost", lambda *_: spending.so_far(), *anew, returns=Spent)
 
 
 async def metering(c: Step[Any], own: Session, call_id: str, work: Awaitable[T]) -> T:

@@ -30,8 +30,10 @@ async def replay(flow: Flow[Any], footprint: Footprint, *, deps: Any = None) -> 
     """
     run = _again(flow, footprint, deps)
     await run.go()
-    # Where a record was broken off inside a step that contains others, the replay may have ended it.
-    open_steps = {step.id for step in footprint.steps if run.broken_off and step.status == "running"}
+    # Where a record was broken off inside a step that contains others, the replay may have ended it; and a
+    # step that was cancelled is not run again.
+    broken = ("running", "cancelled") if run.broken_off else ()
+    open_steps = {step.id for step in footprint.steps if step.status in broken}
     old = canonical_rows(footprint.steps, without=open_steps)
     if old != canonical_rows(run.journal, without=open_steps):
         raise ReplayDiverged(_difference(footprint.steps, run.journal))
@@ -108,7 +110,7 @@ def prepare(run: Run, frame: Frame, step: Step[Any]) -> bool:
     fork. False where a record that was broken off does not go on."""
     assert run.source is not None
     recorded = run.source.get(step.id)
-    if recorded is None and run.broken_off and not run.patched:
+    if run.broken_off and not run.patched and (recorded is None or _was_cancelled(frame, recorded)):
         run.record_over = True
         return False
     if run.patch is not None and run.patch[0] == step.id:
@@ -126,6 +128,12 @@ def prepare(run: Run, frame: Frame, step: Step[Any]) -> bool:
         step._again = Again(calls, recorded.events, strict=True)
         step.asks = [AskRecord(r.ask, r.kind, r.answer, r.by, r.labels) for r in recorded.asks]
     return True
+
+
+def _was_cancelled(frame: Frame, recorded: StepRecord) -> bool:
+    """Whether the record ends inside this step itself, not in one that it contains."""
+    alone = frame.index is not None or frame.chart.nodes[recorded.node].kind in ("step", "decide")
+    return alone and recorded.status == "cancelled"
 
 
 def _apply(run: Run, frame: Frame, step: Step[Any], changes: Mapping[str, Any]) -> None:
