@@ -220,3 +220,57 @@ def test_a_torn_file_is_told_and_says_so(command: Command, record: str, folder: 
     assert ran.returncode == 0
     assert "The file ends before the run did" in ran.stdout
     assert "The user asked: “look it up”" in ran.stdout
+
+
+LOGIN = """
+from typing import Annotated, TypedDict
+from agentfootprint.flow import SECRET, Flow, Run, Step
+
+
+class State(TypedDict, total=False):
+    input: str
+    password: Annotated[str, SECRET]
+    said: str
+    end: str
+
+
+flow: Flow[State] = Flow("login", state=State)
+
+
+@flow.step(to="ask")
+def read(step: Step[State]) -> None:
+    step["password"] = "correct horse battery"
+    step["said"] = "log in"
+
+
+@flow.step
+async def ask(step: Step[State]) -> None:
+    step["end"] = await step.ask(f"Is {step['password']} right?")
+
+
+if __name__ == "__main__":
+    import asyncio
+    answers = {"ask#0?0": "correct horse battery it is"}
+    asyncio.run(flow.start("in", answers=answers)).footprint.save("login.footprint.jsonl", redact=False)
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("login:flow",),
+        ("login:flow", "--fork-at", "ask#0", "--set", 'said="again"'),
+        ("login:flow", "--fork-at", "ask#0", "--set", 'password="another horse altogether"'),
+    ],
+)
+def test_secrets_are_not_shown(
+    command: Command, folder: Path, env: dict[str, str], options: tuple[str, ...]
+) -> None:
+    (folder / "login.py").write_text(LOGIN)
+    subprocess.run([sys.executable, "login.py"], cwd=folder, env=env, check=True, timeout=60)
+    ran = command("replay", "login.footprint.jsonl", *options)
+    shown = ran.stdout + ran.stderr
+    assert shown
+    for secret in ("correct horse", "another horse"):
+        assert secret not in shown

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ..errors import InputInvalid
 from ..flow import Footprint, Run, StepRecord
+from ..flow.redaction import hidden, hiding
 from ..flow.telling import short, tell_decision
 from ..observe.snippet import seconds, snippet
 from .codes import COMPLETED, PAUSED
@@ -127,12 +128,13 @@ def tell_footprint(out: Console, footprint: Footprint) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
     for heading in ("step", "time", "what"):
         table.add_column(heading, overflow="fold")
-    for step in steps:
-        table.add_row(
-            Text(step.id, style=_STYLES.get(step.status, "red")),
-            Text(seconds((step.end or step.start) - step.start), style="dim"),
-            Text(snippet(_what(step), 200)),
-        )
+    with hiding(steps):
+        for step in steps:
+            table.add_row(
+                Text(step.id, style=_STYLES.get(step.status, "red")),
+                Text(seconds((step.end or step.start) - step.start), style="dim"),
+                Text(snippet(hidden(_what(step)), 200)),
+            )
     out.print(table)
 
 
@@ -155,28 +157,32 @@ def _what(step: StepRecord) -> str:
 
 def _tell_fork(err: Console, before: Footprint, run: Run) -> None:
     """What came out otherwise than recorded: decisions first, then the final values."""
-    decided = {step.id: step.decision for step in before.steps if step.decision is not None}
-    for step in run.footprint.steps:
-        was = decided.get(step.id)
-        if step.decision is not None and (was is None or was.choice != step.decision.choice):
-            told = f"{step.id} {tell_decision(step.decision)}"
-            err.print(Text(printable(told)), soft_wrap=True)
-    old, new = before.state, run.footprint.state
-    for key, value in new.items():
-        if key != "output" and short(value) != short(old.get(key)):
-            before_it = short(old[key]) if key in old else "nothing"
-            err.print(Text(printable(f"{key}: {before_it} → {short(value)}"), style="dim"), soft_wrap=True)
-    if run.status == "paused":
-        for record in run.asks:
-            told = f"paused: a person is asked {record.ask.question!r}"
-            err.print(Text(printable(told), style="yellow"), soft_wrap=True)
+    with hiding((*before.steps, *run.journal)):
+        decided = {step.id: step.decision for step in before.steps if step.decision is not None}
+        for step in run.footprint.steps:
+            was = decided.get(step.id)
+            if step.decision is not None and (was is None or was.choice != step.decision.choice):
+                told = f"{step.id} {tell_decision(step.decision)}"
+                err.print(Text(printable(told)), soft_wrap=True)
+        old, new = before.state, run.footprint.state
+        for key, value in new.items():
+            if key != "output" and short(value) != short(old.get(key)):
+                before_it = short(old[key]) if key in old else "nothing"
+                err.print(
+                    Text(printable(f"{key}: {before_it} → {short(value)}"), style="dim"), soft_wrap=True
+                )
+        if run.status == "paused":
+            for record in run.asks:
+                told = f"paused: a person is asked {hidden(record.ask.question)!r}"
+                err.print(Text(printable(told), style="yellow"), soft_wrap=True)
 
 
 def _tell_answer(footprint: Footprint) -> None:
     state = footprint.state
-    if "output" in state:
-        print_output(state["output"])
-        return
-    last = next((step for step in reversed(footprint.steps) if step.writes and not step.path), None)
-    for key in dict.fromkeys(v.key for v in last.writes) if last is not None else ():
-        print(f"{key} = {short(state[key], 2000)}")
+    with hiding(footprint.steps):
+        if "output" in state:
+            print_output(hidden(state["output"]))
+            return
+        last = next((step for step in reversed(footprint.steps) if step.writes and not step.path), None)
+        for key in dict.fromkeys(v.key for v in last.writes) if last is not None else ():
+            print(f"{key} = {short(state[key], 2000)}")
