@@ -8,12 +8,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from ..errors import AgentFootprintError, ConfigurationError, PermissionHalted, ToolError
+from ..errors import (
+    AgentFootprintError,
+    ConfigurationError,
+    PermissionHalted,
+    QuestionExpired,
+    ToolError,
+)
 from ..flow import Ask, Flow, Run
 from ..flow.codec import decode, dumps, encode
 from ..flow.nested import CUT, NESTED, Nested
 from ..flow.snapshot import restore
-from .context import ToolContext, no_tool
+from .context import EXPIRED, ToolContext, no_tool
 from .tool import Tool, make_tool
 
 __all__ = ["Keep", "Within", "ended", "flow_tool", "run_within", "value_of"]
@@ -141,6 +147,11 @@ class _FlowWithin:
     async def go_on(self, found: Nested, answers: Sequence[Any], by: str | None, keep: Keep) -> Nested:
         assert found.waits is not None
         asks = decode(list[Ask], found.told["asks"])
+        for ask, answer in zip(asks, answers, strict=True):
+            if answer == EXPIRED:  # Its steps know no question without an answer.
+                raise QuestionExpired(
+                    f"{self._flow.name} asked {ask.question!r}, and nobody answered in time."
+                )
         given = {ask.id: answer for ask, answer in zip(asks, answers, strict=True)}
         run = restore(self._flow, json.loads(found.waits), answers=given, deps=self._deps)
         run.answered_by(given, by)

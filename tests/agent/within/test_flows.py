@@ -130,6 +130,24 @@ async def test_its_question_pauses_the_run_and_the_answer_reaches_it() -> None:
     assert (await agent.replay(result.footprint))["output"] == "Done."
 
 
+async def test_a_question_that_nobody_answered_in_time_ends_it_and_not_the_run() -> None:
+    done: list[Any] = []
+    flow: Flow[Any] = Flow("sign", doc="Has something signed.")
+
+    @flow.step
+    async def ask(c: Step[Any]) -> None:
+        done.append(await c.ask("Who signs?", expires_at=1.0))
+        c["output"] = "signed"
+
+    agent = asking(flow.as_tool(), call("sign", input="contract"), "Nobody signed.")
+    paused = must_pause(await agent.run("Have it signed"))
+    result = completed(await go_on(agent, paused, answers={}))
+    assert done == []
+    message = result_of(result.messages)
+    assert message.is_error
+    assert message.text == "sign asked 'Who signs?', and nobody answered in time."
+
+
 async def test_what_it_fails_with_is_told_to_the_model() -> None:
     flow: Flow[Any] = Flow("breaks", doc="Breaks.")
 
