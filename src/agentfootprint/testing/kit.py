@@ -27,9 +27,6 @@ VALUES: Sequence[Any] = (
 )
 """JSON values that must come back as they were; the last two are over 400 kB."""
 
-EXAMPLES = 25
-"""Few, for each is dozens of requests to a store; what is known to be hostile comes on top."""
-
 NOT_JSON: Sequence[Any] = (
     float("nan"),
     float("inf"),
@@ -67,8 +64,9 @@ async def for_all(
     check: Callable[[T], Awaitable[None]],
     *,
     known: Sequence[T] = (),
+    examples: int = 50,
 ) -> None:
-    """Awaits `check` for the known values and for `EXAMPLES` of hypothesis's; a failure is shrunk as usual.
+    """Awaits `check` for the known values and for `examples` of hypothesis's; a failure is shrunk as usual.
 
     The same examples each time: a kit that fails now and then teaches nobody.
     """
@@ -77,7 +75,7 @@ async def for_all(
     loop = asyncio.get_running_loop()
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         deadline=None,
         derandomize=True,
         database=None,

@@ -238,7 +238,7 @@ async def keys_never_meet(store: StateStore) -> None:
         assert await view(store, mine) == ("mine", 5, ["mine"]), f"{pair[1]} changed what {pair[0]} holds"
         await store.delete(mine)
 
-    await for_all(different_keys(), meet)
+    await for_all(different_keys(), meet, examples=25)
 
 
 async def forget_counts_keys(store: StateStore) -> None:

@@ -86,7 +86,7 @@ async def tenants_never_meet(store: StateStore) -> None:
         await untouched("overwrote or forgot")
         assert await store.forget(me) == 1, f"{me} counted keys that are not its own"
 
-    await for_all(different_identities(), meet, known=HOSTILE_PAIRS)
+    await for_all(different_identities(), meet, known=HOSTILE_PAIRS, examples=25)
 
 
 async def guessed_keys_reach_nothing(store: StateStore) -> None:

@@ -27,12 +27,8 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 SERVERS = ("ours", "ours in small pages", "moto")
 
-LEFT_OUT = {
-    # What two tenants have fits into the smallest page: in small pages the same is asked and answered.
-    "ours": {memory_store.tenants_never_meet.__name__},
-    # Moto lists no actors and no sessions, so it knows no descendants.
-    "moto": {memory_store.forget_reaches_exactly_whom_it_names.__name__},
-}
+# Moto lists no actors and no sessions, so it knows no descendants.
+NEEDS_SESSIONS = {memory_store.forget_reaches_exactly_whom_it_names.__name__}
 
 
 def on(server: str, *more: object) -> Any:
@@ -57,7 +53,7 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
         on(server, check)
         for server in SERVERS
         for check in memory_profiles.checks("log")
-        if check.__name__ not in LEFT_OUT.get(server, ())
+        if server != "moto" or check.__name__ not in NEEDS_SESSIONS
     ],
     indirect=["make"],
 )

@@ -121,7 +121,7 @@ async def _listen(client: Client, changed: Callable[[], None]) -> None:
                 _log.debug("an MCP server tells no changes: error %s", error.code)
                 return
         except (RuntimeError, TimeoutError) as error:
-            _log.debug("an MCP server tells no changes for now: %s", type(error).__name__)
+            _log.debug("an MCP server stopped telling changes, and is asked again: %s", type(error).__name__)
         await anyio.sleep(pause)
         pause = min(2 * pause, longest)
 
